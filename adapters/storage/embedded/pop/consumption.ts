@@ -1,0 +1,232 @@
+import type { GroupState } from '../../../../core/ports/message-engine.ts';
+import type { ReadableQueue } from '../queue/message-queue.ts';
+import { FifoLanes } from './fifo-lanes.ts';
+import { PopWindow } from './pop-window.ts';
+import { VisibilityHeap } from './visibility-heap.ts';
+
+/** Unacknowledged messages one group may have in one queue; beyond it the group has to acknowledge first. */
+const WINDOW_MAX = 65_536;
+/** New messages one receive looks at in search of a message group that is not held. */
+const LOOK_AHEAD_MAX = 4096;
+/** Receives whose answer can be repeated. */
+const ATTEMPTS_REMEMBERED_MAX = 1024;
+
+/** A visibility time that has always passed. */
+const LONG_AGO = 1;
+
+interface Attempt {
+  readonly offsets: readonly number[];
+  readonly epochs: readonly number[];
+}
+
+/**
+ * One consumer group's progress in one queue. `next` proposes, the engine writes a record, and the `apply` methods do it;
+ * those are functions of the record alone, so that replaying the log gives the same state.
+ */
+export class Consumption {
+  readonly queue: ReadableQueue;
+  private window: PopWindow;
+  private heap = new VisibilityHeap();
+  private lanes: FifoLanes | undefined;
+  private readonly isFifo: boolean;
+  private epoch = 0;
+  private readonly attempts = new Map<string, Attempt>();
+  private lookedAt = 0;
+
+  constructor(queue: ReadableQueue, start: number, isFifo: boolean) {
+    this.queue = queue;
+    this.window = new PopWindow(start);
+    this.isFifo = isFifo;
+    this.lanes = isFifo ? new FifoLanes() : undefined;
+  }
+
+  /** Starts a receive: leases that ran out by `now` come back. */
+  beginReceive(now: number): void {
+    this.lookedAt = 0;
+    if (this.lanes !== undefined) this.returnExpired(now);
+    if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) this.compact();
+  }
+
+  /** The next offset that may be leased, -1 for none. Every offset it gives must be leased or settled by the caller. */
+  next(now: number): number {
+    return this.lanes === undefined ? this.nextConcurrent(now) : this.nextFifo(this.lanes);
+  }
+
+  endReceive(): void {
+    this.lanes?.endReceive();
+  }
+
+  /** First offset not acknowledged. */
+  get floor(): number {
+    return this.window.floor;
+  }
+
+  /** When the next delivered message comes back; Infinity when none is out. */
+  get nextVisibleAt(): number {
+    while (this.heap.size > 0 && !this.isScheduled(this.heap.topTime, this.heap.topOffset)) this.heap.pop();
+    return this.heap.topTime;
+  }
+
+  attemptCount(offset: number): number {
+    return this.window.attempts(offset);
+  }
+
+  epochOf(offset: number): number {
+    return this.window.epoch(offset);
+  }
+
+  /** Whether a receipt of that epoch still stands for a live lease. */
+  isLeased(offset: number, epoch: number, now: number): boolean {
+    const { window } = this;
+    if (!window.has(offset) || window.isWaiting(offset)) return false;
+    return epoch !== 0 && window.epoch(offset) === epoch && window.visibleAt(offset) > now;
+  }
+
+  visibleAt(offset: number): number {
+    return this.window.visibleAt(offset);
+  }
+
+  /** What a receive with this attempt id got, as far as it is still leased; undefined when there is nothing to repeat. */
+  repeatAttempt(attemptId: string, now: number): number[] | undefined {
+    const attempt = this.attempts.get(attemptId);
+    const live = attempt?.offsets.filter((offset, i) => this.isLeased(offset, attempt.epochs[i]!, now));
+    return live !== undefined && live.length > 0 ? live : undefined;
+  }
+
+  applyLease(offsets: readonly number[], until: number, attemptId: string | undefined): void {
+    const epochs: number[] = [];
+    for (const offset of offsets) {
+      this.admitThrough(offset);
+      this.window.lease(offset, until, ++this.epoch);
+      this.heap.push(until, offset);
+      this.lanes?.hold(offset);
+      epochs.push(this.epoch);
+    }
+    if (attemptId !== undefined) this.rememberAttempt(attemptId, { offsets, epochs });
+  }
+
+  applyAck(offset: number): void {
+    this.admitThrough(offset);
+    if (!this.window.has(offset)) return;
+    this.window.acknowledge(offset);
+    this.lanes?.remove(offset);
+  }
+
+  /** @returns the epoch of the receipt that is good from now on */
+  applyExtend(offset: number, until: number, keepReceipt: boolean): number {
+    const epoch = keepReceipt ? this.window.epoch(offset) : ++this.epoch;
+    this.window.reschedule(offset, until, epoch);
+    this.heap.push(until, offset);
+    return epoch;
+  }
+
+  applyRelease(offset: number, visibleAt: number, countAttempt: boolean): void {
+    // Epoch 0 is on no receipt: nobody holds it until it is leased again.
+    this.window.reschedule(offset, visibleAt, 0);
+    this.heap.push(visibleAt, offset);
+    if (!countAttempt) this.window.uncountAttempt(offset);
+  }
+
+  /** Goes on at the offset; what was out is forgotten and its receipts are void. */
+  applySeek(offset: number): void {
+    this.window = new PopWindow(offset);
+    this.heap = new VisibilityHeap();
+    if (this.isFifo) this.lanes = new FifoLanes();
+    this.attempts.clear();
+  }
+
+  state(queueId: number): GroupState {
+    const { floor, cursor, inflight } = this.window;
+    const unread = Math.max(0, this.queue.visible - Math.max(cursor, this.queue.first));
+    return { queue: queueId, floor, cursor, inflight, lag: unread + inflight };
+  }
+
+  /** Everything that decides its future, for comparing two engines. */
+  snapshot(): object {
+    const { floor, cursor } = this.window;
+    const pending = [...this.window.pending()].map((offset) => ({
+      offset,
+      attempts: this.window.attempts(offset),
+      epoch: this.window.epoch(offset),
+      visibleAt: this.window.isWaiting(offset) ? 'waiting' : this.window.visibleAt(offset),
+    }));
+    return { floor, cursor, epoch: this.epoch, pending };
+  }
+
+  private nextConcurrent(now: number): number {
+    while (this.heap.topTime <= now) {
+      const time = this.heap.topTime;
+      const offset = this.heap.topOffset;
+      this.heap.pop();
+      if (this.isScheduled(time, offset)) return offset;
+    }
+    return this.admitNext();
+  }
+
+  private nextFifo(lanes: FifoLanes): number {
+    for (;;) {
+      const offset = lanes.take();
+      if (offset !== -1) return offset;
+      if (this.lookedAt++ >= LOOK_AHEAD_MAX || this.admitNext() === -1) return -1;
+    }
+  }
+
+  /** Takes the next visible message into the window, -1 when there is none or the window is full. */
+  private admitNext(): number {
+    const { window, queue } = this;
+    while (window.cursor < queue.visible && window.size < WINDOW_MAX) {
+      const offset = this.admit();
+      if (window.has(offset)) return offset;
+    }
+    return -1;
+  }
+
+  /**
+   * Replay: the cursor follows the record. What lies between was proposed but not decided when the process ended, so it is
+   * visible at once.
+   */
+  private admitThrough(offset: number): void {
+    while (this.window.cursor <= offset) {
+      const admitted = this.admit();
+      if (this.lanes !== undefined || admitted === offset || !this.window.has(admitted)) continue;
+      this.window.reschedule(admitted, LONG_AGO, 0);
+      this.heap.push(LONG_AGO, admitted);
+    }
+  }
+
+  /** What retention removed before the group saw it counts as acknowledged. */
+  private admit(): number {
+    const offset = this.window.admit();
+    if (offset < this.queue.first) this.window.acknowledge(offset);
+    else this.lanes?.add(offset, this.queue.get(offset)?.messageGroup);
+    return offset;
+  }
+
+  /** FIFO: an ended lease frees its lane; the order inside the lane decides who is next, not the time. */
+  private returnExpired(now: number): void {
+    while (this.heap.topTime <= now) {
+      const time = this.heap.topTime;
+      const offset = this.heap.topOffset;
+      this.heap.pop();
+      if (!this.isScheduled(time, offset)) continue;
+      this.window.wait(offset);
+      this.lanes?.unhold(offset);
+    }
+  }
+
+  private isScheduled(time: number, offset: number): boolean {
+    return this.window.has(offset) && this.window.visibleAt(offset) === time;
+  }
+
+  private compact(): void {
+    this.heap.keepOnly((time, offset) => this.isScheduled(time, offset));
+  }
+
+  private rememberAttempt(attemptId: string, attempt: Attempt): void {
+    if (this.attempts.size >= ATTEMPTS_REMEMBERED_MAX) {
+      const oldest = this.attempts.keys().next();
+      if (oldest.done !== true) this.attempts.delete(oldest.value);
+    }
+    this.attempts.set(attemptId, attempt);
+  }
+}

@@ -1,0 +1,97 @@
+/** The unacknowledged messages of one message group in one queue, oldest first. */
+class Lane {
+  readonly key: string;
+  readonly offsets: number[] = [];
+  /** How many of them are leased or backing off: while there is one, nobody gets the rest. */
+  held = 0;
+  /** How many of `offsets` the receive in progress took. */
+  taken = 0;
+
+  constructor(key: string) {
+    this.key = key;
+  }
+}
+
+/**
+ * Order inside message groups: a lane hands out its messages from the front, and only while none of them is held. Messages
+ * without a message group share one lane, which makes a fifo group on an ordinary topic read in queue order.
+ */
+export class FifoLanes {
+  private readonly lanes = new Map<string, Lane>();
+  private readonly laneOf = new Map<number, Lane>();
+  private readonly heldOffsets = new Set<number>();
+  /** Lanes worth a look, in the order they became so. */
+  private readonly ready = new Set<Lane>();
+  private current: Lane | undefined;
+
+  add(offset: number, messageGroup: string | undefined): void {
+    const key = messageGroup ?? '';
+    let lane = this.lanes.get(key);
+    if (lane === undefined) this.lanes.set(key, (lane = new Lane(key)));
+    lane.offsets.push(offset);
+    this.laneOf.set(offset, lane);
+    if (lane.held === 0) this.ready.add(lane);
+  }
+
+  hold(offset: number): void {
+    const lane = this.laneOf.get(offset);
+    if (lane === undefined || this.heldOffsets.has(offset)) return;
+    this.heldOffsets.add(offset);
+    lane.held++;
+  }
+
+  /** The lease or the backoff ended. */
+  unhold(offset: number): void {
+    const lane = this.laneOf.get(offset);
+    if (lane === undefined || !this.heldOffsets.delete(offset)) return;
+    if (--lane.held === 0) this.ready.add(lane);
+  }
+
+  /** The message is acknowledged or dead. */
+  remove(offset: number): void {
+    const lane = this.laneOf.get(offset);
+    if (lane === undefined) return;
+    this.laneOf.delete(offset);
+    const i = lane.offsets.indexOf(offset);
+    lane.offsets.splice(i, 1);
+    if (i < lane.taken) lane.taken--;
+    if (this.heldOffsets.delete(offset)) lane.held--;
+    if (lane.offsets.length === 0) {
+      this.lanes.delete(lane.key);
+      this.ready.delete(lane);
+    } else if (lane.held === 0) this.ready.add(lane);
+  }
+
+  /** The next message that may be delivered, -1 for none. What was taken is not handed out again before `endReceive`. */
+  take(): number {
+    for (;;) {
+      const lane = this.current ?? this.nextReady();
+      if (lane === undefined) return -1;
+      this.current = lane;
+      if (lane.taken < lane.offsets.length) return lane.offsets[lane.taken++]!;
+      this.current = undefined;
+    }
+  }
+
+  /** Ends the receive in progress: lanes that were looked at but not leased are ready again. */
+  endReceive(): void {
+    for (const lane of this.touched) {
+      lane.taken = 0;
+      if (lane.held === 0 && lane.offsets.length > 0) this.ready.add(lane);
+    }
+    this.touched.length = 0;
+    this.current = undefined;
+  }
+
+  private readonly touched: Lane[] = [];
+
+  private nextReady(): Lane | undefined {
+    for (const lane of this.ready) {
+      this.ready.delete(lane);
+      if (lane.held > 0 || lane.taken > 0) continue;
+      this.touched.push(lane);
+      return lane;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,125 @@
+import type { Clock } from '../../../../core/ports/clock.ts';
+import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
+import { sourceKey } from '../../../../core/model/topic.ts';
+
+interface Parked {
+  readonly request: ReceiveRequest;
+  readonly finish: (deliveries: Delivery[]) => void;
+}
+
+/** The waiting receives of one group on one source, in order of arrival. */
+interface Lineup {
+  readonly key: string;
+  readonly source: string;
+  readonly group: string;
+  readonly waiting: Set<Parked>;
+  timer: Disposable | undefined;
+}
+
+export interface Pop {
+  /** Leases what is there, possibly nothing. */
+  receiveNow(request: ReceiveRequest): Delivery[];
+  /** When a message of the group comes back by itself; Infinity for never. */
+  nextVisibleAt(request: ReceiveRequest): number;
+}
+
+/** Long polls: receives that found nothing, until something arrives, comes back, or their time is up. */
+export class ParkedReceives {
+  private readonly clock: Clock;
+  private readonly pop: Pop;
+  private readonly lineups = new Map<string, Lineup>();
+  private readonly bySource = new Map<string, Set<Lineup>>();
+  private readonly byGroup = new Map<string, Set<Lineup>>();
+
+  constructor(clock: Clock, pop: Pop) {
+    this.clock = clock;
+    this.pop = pop;
+  }
+
+  park(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
+    return new Promise((resolve) => {
+      const lineup = this.lineup(request);
+      const finish = (deliveries: Delivery[]): void => {
+        deadline[Symbol.dispose]();
+        signal.removeEventListener('abort', giveUp);
+        lineup.waiting.delete(parked);
+        if (lineup.waiting.size === 0) this.removeLineup(lineup);
+        resolve(deliveries);
+      };
+      const giveUp = (): void => finish([]);
+      const parked = { request, finish };
+      const deadline = this.clock.schedule(request.waitMs, giveUp);
+      signal.addEventListener('abort', giveUp);
+      lineup.waiting.add(parked);
+      this.arm(lineup);
+    });
+  }
+
+  /** Something became visible in the source. */
+  wakeSource(source: string): void {
+    for (const lineup of this.bySource.get(source) ?? []) this.serve(lineup);
+  }
+
+  /** A settlement of the group may have made something visible. */
+  wakeGroup(group: string): void {
+    for (const lineup of this.byGroup.get(group) ?? []) this.serve(lineup);
+  }
+
+  /** Every waiting receive ends empty. */
+  endAll(): void {
+    for (const lineup of this.lineups.values()) for (const parked of lineup.waiting) parked.finish([]);
+  }
+
+  private serve(lineup: Lineup): void {
+    for (const parked of lineup.waiting) {
+      const deliveries = this.pop.receiveNow(parked.request);
+      // They all want the same: when the first gets nothing, nobody does.
+      if (deliveries.length === 0) break;
+      parked.finish(deliveries);
+    }
+    this.arm(lineup);
+  }
+
+  /** Sets the timer to the moment a message comes back by itself. */
+  private arm(lineup: Lineup): void {
+    lineup.timer?.[Symbol.dispose]();
+    lineup.timer = undefined;
+    const [first] = lineup.waiting;
+    if (first === undefined) return;
+    const at = this.pop.nextVisibleAt(first.request);
+    if (at === Infinity) return;
+    lineup.timer = this.clock.schedule(Math.max(0, at - this.clock.now()), () => this.serve(lineup));
+  }
+
+  private lineup(request: ReceiveRequest): Lineup {
+    const source = sourceKey(request.source);
+    const queue = request.source.kind === 'topic' ? request.source.queue : undefined;
+    const key = `${request.group}\n${source}\n${queue ?? ''}`;
+    const known = this.lineups.get(key);
+    if (known !== undefined) return known;
+    const lineup: Lineup = { key, source, group: request.group, waiting: new Set(), timer: undefined };
+    this.lineups.set(key, lineup);
+    addTo(this.bySource, source, lineup);
+    addTo(this.byGroup, request.group, lineup);
+    return lineup;
+  }
+
+  private removeLineup(lineup: Lineup): void {
+    lineup.timer?.[Symbol.dispose]();
+    lineup.timer = undefined;
+    this.lineups.delete(lineup.key);
+    removeFrom(this.bySource, lineup.source, lineup);
+    removeFrom(this.byGroup, lineup.group, lineup);
+  }
+}
+
+function addTo<T>(index: Map<string, Set<T>>, key: string, value: T): void {
+  const values = index.get(key);
+  if (values === undefined) index.set(key, new Set([value]));
+  else values.add(value);
+}
+
+function removeFrom<T>(index: Map<string, Set<T>>, key: string, value: T): void {
+  const values = index.get(key);
+  if (values?.delete(value) === true && values.size === 0) index.delete(key);
+}

@@ -1,0 +1,178 @@
+import { BrokerError } from '../../../../core/model/broker-error.ts';
+import type { StoredMessage } from '../../../../core/model/message.ts';
+import type { Source } from '../../../../core/model/topic.ts';
+import type { Clock } from '../../../../core/ports/clock.ts';
+import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
+import type { LogRecord } from '../log/record-log.ts';
+import type { ReadableQueue } from '../queue/message-queue.ts';
+import { formatReceipt } from '../receipt.ts';
+import type { EngineState, GroupState } from '../state.ts';
+import type { Consumption } from './consumption.ts';
+import type { Pop } from './parked-receives.ts';
+
+/** What the receiver asks of the engine. */
+export interface ReceiverPorts {
+  readonly state: EngineState;
+  readonly clock: Clock;
+  /** Applies a record and appends it to the log, without waiting. */
+  write(record: LogRecord): void;
+  /** Acknowledges `gone` and moves `dead` to the group's dead letter topic, atomically. */
+  retire(group: GroupState, queueSerial: number, gone: readonly number[], dead: readonly StoredMessage[]): void;
+}
+
+/** Chooses what a group gets next and leases it. */
+export class Receiver implements Pop {
+  private readonly ports: ReceiverPorts;
+  /** Which queue a receive looks at first, so that no queue of a topic starves. */
+  private rotation = 0;
+
+  constructor(ports: ReceiverPorts) {
+    this.ports = ports;
+  }
+
+  receiveNow(request: ReceiveRequest): Delivery[] {
+    const group = this.group(request.group);
+    const queues = this.queuesOf(request.source);
+    const repeated = this.repeat(group, queues, request);
+    if (repeated.length > 0) return repeated;
+    const deliveries: Delivery[] = [];
+    const start = this.rotation++;
+    let bytes = 0;
+    for (let i = 0; i < queues.length && deliveries.length < request.max && bytes < request.bytesMax; i++) {
+      const queue = queues[(start + i) % queues.length]!;
+      bytes += this.lease(group, queue, request, request.bytesMax - bytes, deliveries);
+    }
+    return deliveries;
+  }
+
+  nextVisibleAt(request: ReceiveRequest): number {
+    const group = this.group(request.group);
+    let earliest = Infinity;
+    for (const queue of this.queuesOf(request.source)) {
+      earliest = Math.min(earliest, group.consumptions.get(queue.serial)?.nextVisibleAt ?? Infinity);
+    }
+    return earliest;
+  }
+
+  /** The queues behind a source. @throws BrokerError TOPIC_NOT_FOUND */
+  queuesOf(source: Source): readonly ReadableQueue[] {
+    const { state } = this.ports;
+    if (source.kind === 'light') {
+      const lightQueue = state.lightQueues.get(source.name);
+      if (lightQueue === undefined) throw new BrokerError('TOPIC_NOT_FOUND', `no light queue ${source.name}`);
+      return [lightQueue];
+    }
+    const topic = state.topics.get(source.topic);
+    if (topic === undefined) throw new BrokerError('TOPIC_NOT_FOUND', `no topic ${source.topic}`);
+    if (source.queue === undefined) return topic.queues;
+    const queue = topic.queues[source.queue];
+    if (queue === undefined)
+      throw new BrokerError('TOPIC_NOT_FOUND', `topic ${source.topic} has no queue ${source.queue}`);
+    return [queue];
+  }
+
+  /** The group's progress in the queue, begun now if need be. */
+  join(group: GroupState, queue: ReadableQueue): Consumption {
+    const known = group.consumptions.get(queue.serial);
+    if (known !== undefined) return known;
+    const start = initialOffset(queue);
+    this.ports.write({ type: 'join', group: group.spec.name, queueSerial: queue.serial, start });
+    return group.consumptions.get(queue.serial)!;
+  }
+
+  /** @throws BrokerError CONSUMER_GROUP_NOT_FOUND */
+  group(name: string): GroupState {
+    const group = this.ports.state.groups.get(name);
+    if (group === undefined) throw new BrokerError('CONSUMER_GROUP_NOT_FOUND', `no consumer group ${name}`);
+    return group;
+  }
+
+  private repeat(group: GroupState, queues: readonly ReadableQueue[], request: ReceiveRequest): Delivery[] {
+    const { attemptId } = request;
+    const deliveries: Delivery[] = [];
+    if (attemptId === undefined || group.spec.order !== 'fifo') return deliveries;
+    const now = this.ports.clock.now();
+    for (const queue of queues) {
+      const consumption = group.consumptions.get(queue.serial);
+      for (const offset of consumption?.repeatAttempt(attemptId, now) ?? []) {
+        const message = queue.get(offset);
+        if (message !== undefined) deliveries.push(delivery(group, queue, consumption!, offset, message));
+      }
+    }
+    return deliveries;
+  }
+
+  /** Leases from one queue into `deliveries`. @returns the bytes of what was leased */
+  private lease(
+    group: GroupState,
+    queue: ReadableQueue,
+    request: ReceiveRequest,
+    bytesMax: number,
+    deliveries: Delivery[],
+  ): number {
+    const consumption = this.join(group, queue);
+    const now = this.ports.clock.now();
+    const room = request.max - deliveries.length;
+    const leased: number[] = [];
+    const messages: StoredMessage[] = [];
+    const gone: number[] = [];
+    const dead: StoredMessage[] = [];
+    const deadOffsets: number[] = [];
+    let bytes = 0;
+    consumption.beginReceive(now);
+    while (leased.length < room && bytes < bytesMax) {
+      const offset = consumption.next(now);
+      if (offset === -1) break;
+      const message = queue.get(offset);
+      if (message === undefined || isExpired(message, now)) gone.push(offset);
+      else if (consumption.attemptCount(offset) >= group.spec.retry.attemptsMax) {
+        dead.push(message);
+        deadOffsets.push(offset);
+      } else {
+        leased.push(offset);
+        messages.push(message);
+        bytes += message.bytes;
+      }
+    }
+    if (leased.length > 0) {
+      const { attemptId, leaseMs } = request;
+      this.ports.write({
+        type: 'lease',
+        group: group.spec.name,
+        queueSerial: queue.serial,
+        until: now + leaseMs,
+        offsets: leased,
+        attemptId: group.spec.order === 'fifo' ? attemptId : undefined,
+      });
+    }
+    if (gone.length + dead.length > 0) this.ports.retire(group, queue.serial, [...gone, ...deadOffsets], dead);
+    consumption.endReceive();
+    leased.forEach((offset, i) => deliveries.push(delivery(group, queue, consumption, offset, messages[i]!)));
+    return bytes;
+  }
+}
+
+/** RocketMQ: a new group starts at the beginning of a queue that was never trimmed, else at its end. */
+export function initialOffset(queue: ReadableQueue): number {
+  return queue.first === 0 ? 0 : queue.visible;
+}
+
+function isExpired(message: StoredMessage, now: number): boolean {
+  const { expiresAt } = message;
+  return expiresAt !== 0 && expiresAt <= now;
+}
+
+function delivery(
+  group: GroupState,
+  queue: ReadableQueue,
+  consumption: Consumption,
+  offset: number,
+  message: StoredMessage,
+): Delivery {
+  return {
+    message,
+    attempt: consumption.attemptCount(offset),
+    receipt: formatReceipt(group.serial, queue.serial, offset, consumption.epochOf(offset)),
+    visibleAt: consumption.visibleAt(offset),
+  };
+}

@@ -1,0 +1,130 @@
+import { ConsumerGroups, type GroupOptions } from './messaging/consumer-groups.ts';
+import { LeaseRenewal } from './messaging/lease-renewal.ts';
+import { Receiving, type ReceiveCall } from './messaging/receiving.ts';
+import { Sending } from './messaging/sending.ts';
+import { Topics, type TopicOptions } from './messaging/topics.ts';
+import type { Outcome } from './model/broker-error.ts';
+import type { Message } from './model/message.ts';
+import type { EnvelopeProtocol } from './model/message-layout.ts';
+import { viewMessage, type EnvelopeReader, type MessageView } from './model/message-view.ts';
+import type { Authenticator, Credentials, Principal } from './ports/authenticator.ts';
+import type { Action, Authorizer, Resource } from './ports/authorizer.ts';
+import type { Clock } from './ports/clock.ts';
+import type { Logger } from './ports/logger.ts';
+import type { Delivery, MessageEngine, OutgoingMessage, Placed, Settled, Settlement } from './ports/message-engine.ts';
+import type { MetaStore } from './ports/meta-store.ts';
+import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
+import type { Cursor } from './routing/cursor.ts';
+import { addressOfTopic, topicOfAddress } from './routing/routes.ts';
+
+export { checkInvisibleDuration } from './messaging/receiving.ts';
+
+export interface BrokerPorts {
+  readonly engine: MessageEngine;
+  readonly meta: MetaStore;
+  readonly authenticator: Authenticator;
+  readonly authorizer: Authorizer;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly envelopeReaders: readonly EnvelopeReader[];
+}
+
+export interface BrokerOptions {
+  readonly topics: TopicOptions;
+  readonly groups: GroupOptions;
+  readonly bodyBytesMax: number;
+}
+
+/** The facade of the core: the only thing an adapter talks to. */
+export class Broker {
+  readonly topics: Topics;
+  readonly groups: ConsumerGroups;
+  readonly clock: Clock;
+  readonly options: BrokerOptions;
+  private readonly ports: BrokerPorts;
+  private readonly router: AddressRouter;
+  private readonly sending: Sending;
+  private readonly receiving: Receiving;
+  private readonly renewal: LeaseRenewal;
+  private readonly envelopeReaders: ReadonlyMap<EnvelopeProtocol, EnvelopeReader>;
+
+  constructor(ports: BrokerPorts, options: BrokerOptions) {
+    const { engine, meta, clock } = ports;
+    this.ports = ports;
+    this.options = options;
+    this.clock = clock;
+    this.envelopeReaders = new Map(ports.envelopeReaders.map((reader) => [reader.protocol, reader]));
+    this.topics = new Topics(engine, meta, options.topics);
+    this.groups = new ConsumerGroups(engine, meta, options.groups);
+    this.router = new AddressRouter(engine);
+    this.sending = new Sending(engine, this.topics, this.router, options.bodyBytesMax);
+    this.renewal = new LeaseRenewal(engine, clock);
+    this.receiving = new Receiving(engine, this.topics, this.groups, this.renewal, clock, (m) => this.view(m));
+  }
+
+  async start(): Promise<void> {
+    await this.ports.engine.start({ clock: this.clock, log: this.ports.log });
+    await this.topics.load();
+    await this.groups.load();
+  }
+
+  /** Waiting receives end empty; resolves when everything accepted is durable. */
+  async stop(): Promise<void> {
+    this.renewal.stop();
+    await this.ports.engine.stop();
+  }
+
+  /** Who shows these credentials; undefined when nobody may come in with them. */
+  authenticate(credentials: Credentials): Promise<Principal | undefined> {
+    return this.ports.authenticator.authenticate(credentials);
+  }
+
+  isAllowed(principal: Principal, action: Action, resource: Resource): boolean {
+    return this.ports.authorizer.isAllowed(principal, action, resource);
+  }
+
+  /** The topic a message published under the address belongs to. @throws BrokerError ILLEGAL_TOPIC */
+  topicOf(address: string): string {
+    return topicOfAddress(address);
+  }
+
+  /** The address of a message whose publisher gave only a topic, and perhaps a tag. */
+  addressOf(topic: string, tag: string | undefined): string {
+    return addressOfTopic(topic, tag);
+  }
+
+  /** Stores messages; one outcome each, when durable. Topics are created on first use where allowed. */
+  send(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
+    return this.sending.send(batch);
+  }
+
+  /** Leases messages of a source to a group; waits up to `waitMs` for the first. */
+  receive(call: ReceiveCall, signal: AbortSignal): Promise<Delivery[]> {
+    return this.receiving.receive(call, signal);
+  }
+
+  /** Verdicts on leased messages; one outcome each, when durable. */
+  settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]> {
+    return this.receiving.settle(batch);
+  }
+
+  /** A client whose leases were renewed is gone: what it held comes back. */
+  releaseLeasesOf(owner: string): Promise<void> {
+    return this.renewal.releaseOwner(owner);
+  }
+
+  /** At most once: messages are handed over in process while the subscription lives. */
+  subscribeLive(addressFilter: string, subscriber: LiveSubscriber): Disposable {
+    return this.router.subscribeLive(addressFilter, subscriber);
+  }
+
+  /** At least once: a cursor on the light queue of the filter, starting at its end. */
+  openCursor(addressFilter: string, onReady: () => void): Promise<Cursor> {
+    return this.router.openCursor(addressFilter, onReady);
+  }
+
+  /** The message as values, whatever protocol it came from. */
+  view(message: Message): MessageView {
+    return viewMessage(message, this.envelopeReaders);
+  }
+}

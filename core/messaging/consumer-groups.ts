@@ -1,0 +1,59 @@
+import { BrokerError } from '../model/broker-error.ts';
+import { DEFAULT_RETRY_POLICY, type GroupSpec } from '../model/consumer-group.ts';
+import { checkGroupName } from '../model/names.ts';
+import type { MessageEngine } from '../ports/message-engine.ts';
+import type { MetaStore } from '../ports/meta-store.ts';
+import { SpecRegistry } from './spec-registry.ts';
+
+export interface GroupOptions {
+  /** Create consumer groups on first use. */
+  readonly autoCreate: boolean;
+  readonly countMax: number;
+}
+
+/** The consumer groups of this broker. */
+export class ConsumerGroups {
+  private readonly registry: SpecRegistry<GroupSpec>;
+  private readonly options: GroupOptions;
+
+  constructor(engine: MessageEngine, meta: MetaStore, options: GroupOptions) {
+    this.options = options;
+    this.registry = new SpecRegistry('group', meta, options.countMax, (spec) => engine.ensureGroup(spec));
+  }
+
+  load(): Promise<void> {
+    return this.registry.load();
+  }
+
+  get(name: string): GroupSpec | undefined {
+    return this.registry.get(name);
+  }
+
+  list(): GroupSpec[] {
+    return this.registry.list();
+  }
+
+  /** Creates a group, or changes one. */
+  async put(spec: { readonly name: string } & Partial<GroupSpec>): Promise<GroupSpec> {
+    checkGroupName(spec.name);
+    return this.registry.put({
+      name: spec.name,
+      order: spec.order ?? 'concurrent',
+      retry: spec.retry ?? DEFAULT_RETRY_POLICY,
+    });
+  }
+
+  /**
+   * The group, created on first use where that is allowed.
+   * @throws BrokerError ILLEGAL_CONSUMER_GROUP, CONSUMER_GROUP_NOT_FOUND, LIMIT_EXCEEDED
+   */
+  async use(name: string): Promise<GroupSpec> {
+    const known = this.registry.get(name);
+    if (known !== undefined) return known;
+    checkGroupName(name);
+    if (!this.options.autoCreate) {
+      throw new BrokerError('CONSUMER_GROUP_NOT_FOUND', `the consumer group ${name} does not exist`);
+    }
+    return this.put({ name });
+  }
+}

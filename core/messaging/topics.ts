@@ -1,0 +1,82 @@
+import { BrokerError } from '../model/broker-error.ts';
+import { LIMITS } from '../model/limits.ts';
+import { checkTopicName, isDeadLetterTopic } from '../model/names.ts';
+import { DEFAULT_QUEUES, DEFAULT_RETENTION, type MessageType, type TopicSpec } from '../model/topic.ts';
+import type { Capabilities, MessageEngine } from '../ports/message-engine.ts';
+import type { MetaStore } from '../ports/meta-store.ts';
+import { SpecRegistry } from './spec-registry.ts';
+
+export interface TopicOptions {
+  /** Create topics on first use. */
+  readonly autoCreate: boolean;
+  readonly countMax: number;
+}
+
+/** The topics of this broker. */
+export class Topics {
+  private readonly registry: SpecRegistry<TopicSpec>;
+  private readonly options: TopicOptions;
+  private readonly mixed: readonly MessageType[];
+
+  constructor(engine: MessageEngine, meta: MetaStore, options: TopicOptions) {
+    this.options = options;
+    this.mixed = mixedTypes(engine.capabilities);
+    this.registry = new SpecRegistry('topic', meta, options.countMax, (spec) => engine.ensureTopic(spec));
+  }
+
+  load(): Promise<void> {
+    return this.registry.load();
+  }
+
+  get(name: string): TopicSpec | undefined {
+    return this.registry.get(name);
+  }
+
+  list(): TopicSpec[] {
+    return this.registry.list();
+  }
+
+  /** Creates a topic, or changes one. */
+  async put(spec: { readonly name: string } & Partial<TopicSpec>): Promise<TopicSpec> {
+    checkTopicName(spec.name);
+    const queues = spec.queues ?? (isDeadLetterTopic(spec.name) ? 1 : DEFAULT_QUEUES);
+    if (!Number.isInteger(queues) || queues < 1 || queues > LIMITS.queuesPerTopicMax) {
+      throw new BrokerError('BAD_REQUEST', `a topic has 1 to ${LIMITS.queuesPerTopicMax} queues, not ${queues}`);
+    }
+    const retention = spec.retention ?? DEFAULT_RETENTION;
+    return this.registry.put({ name: spec.name, type: spec.type ?? 'MIXED', queues, retention });
+  }
+
+  /**
+   * The topic, created on first use where that is allowed.
+   * @throws BrokerError ILLEGAL_TOPIC, TOPIC_NOT_FOUND, LIMIT_EXCEEDED
+   */
+  async use(name: string): Promise<TopicSpec> {
+    const known = this.registry.get(name);
+    if (known !== undefined) return known;
+    checkTopicName(name);
+    if (!this.options.autoCreate && !isDeadLetterTopic(name)) throw topicNotFound(name);
+    return this.put({ name });
+  }
+
+  /** The message types the topic takes, never empty. */
+  acceptedTypes(spec: TopicSpec): readonly MessageType[] {
+    return spec.type === 'MIXED' ? this.mixed : [spec.type];
+  }
+}
+
+export function topicNotFound(name: string): BrokerError {
+  // The wording RocketMQ's name server uses; its clients' users search for it.
+  return new BrokerError(
+    'TOPIC_NOT_FOUND',
+    `CODE: 17  DESC: No topic route info in name server for the topic: ${name}`,
+  );
+}
+
+function mixedTypes(capabilities: Capabilities): readonly MessageType[] {
+  const types: MessageType[] = ['NORMAL'];
+  if (capabilities.fifo) types.push('FIFO');
+  if (capabilities.delay !== false) types.push('DELAY');
+  if (capabilities.transactions) types.push('TRANSACTION');
+  return types;
+}

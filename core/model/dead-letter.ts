@@ -1,0 +1,22 @@
+import { MESSAGE_HEADER_BYTES } from './message-layout.ts';
+import { encodeSystemFields, Message, type StoredMessage } from './message.ts';
+import { messageIdOf } from './message-id.ts';
+
+/**
+ * The copy of a message for a dead letter topic: the same bytes, with the topic and id it had in front of its other system
+ * fields. It keeps its message id, as RocketMQ does.
+ */
+export function deadLetterCopy(message: StoredMessage): Message {
+  const messageId = messageIdOf(message);
+  const added = encodeSystemFields({
+    deadLetter: { topic: message.topic, messageId },
+    messageId: message.messageId === undefined ? messageId : undefined,
+  });
+  const target = Buffer.allocUnsafeSlow(message.bytes + added.length);
+  const systemStart = message.start + MESSAGE_HEADER_BYTES;
+  message.buffer.copy(target, 0, message.start, systemStart);
+  added.copy(target, MESSAGE_HEADER_BYTES);
+  message.buffer.copy(target, MESSAGE_HEADER_BYTES + added.length, systemStart, message.end);
+  target.writeUInt32LE(target.readUInt32LE(28) + added.length, 28);
+  return new Message(target, 0, target.length);
+}

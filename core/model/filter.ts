@@ -1,0 +1,49 @@
+import { isAddressFilter, matchesAddress } from './address.ts';
+import { BrokerError } from './broker-error.ts';
+import type { Message } from './message.ts';
+import type { MessageView } from './message-view.ts';
+
+/** TAG: `a || b` or `*`. SQL92: an expression over properties. ADDRESS: an MQTT topic filter over the address. */
+export interface FilterExpression {
+  readonly type: 'TAG' | 'SQL92' | 'ADDRESS';
+  readonly expression: string;
+}
+
+/** Whether a message is wanted; `view` is only called by filters that look at properties. */
+export type Filter = (message: Message, view: () => MessageView) => boolean;
+
+export const MATCH_ALL: FilterExpression = { type: 'TAG', expression: '*' };
+
+/**
+ * Compiles a filter expression; undefined when it lets everything through.
+ * @throws BrokerError ILLEGAL_FILTER_EXPRESSION
+ */
+export function compileFilter(filter: FilterExpression): Filter | undefined {
+  switch (filter.type) {
+    case 'TAG':
+      return compileTagFilter(filter.expression);
+    case 'ADDRESS':
+      if (!isAddressFilter(filter.expression)) {
+        throw new BrokerError('ILLEGAL_FILTER_EXPRESSION', `not an address filter: ${filter.expression}`);
+      }
+      return (message) => matchesAddress(filter.expression, message.address);
+    case 'SQL92':
+      throw new BrokerError('UNSUPPORTED', 'SQL92 filters are not supported yet');
+  }
+}
+
+/** RocketMQ: FilterAPI.buildSubscriptionData; compares the text, never its hash, so that "Aa" is not "BB". */
+function compileTagFilter(expression: string): Filter | undefined {
+  const text = expression.trim();
+  if (text === '' || text === '*') return undefined;
+  const tags = new Set<string>();
+  for (const part of text.split('||')) {
+    const tag = part.trim();
+    if (tag !== '') tags.add(tag);
+  }
+  if (tags.size === 0) throw new BrokerError('ILLEGAL_FILTER_EXPRESSION', `no tag in ${JSON.stringify(expression)}`);
+  return (message) => {
+    const tag = message.tag;
+    return tag !== undefined && tags.has(tag);
+  };
+}

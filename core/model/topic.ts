@@ -1,0 +1,35 @@
+/** What a topic accepts. MIXED is every kind the engine can do. */
+export const TOPIC_TYPES = ['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION', 'PRIORITY', 'LITE', 'MIXED'] as const;
+export type TopicType = (typeof TOPIC_TYPES)[number];
+
+/** The kind of one message, derived from its content (TRANSACTION > DELAY > FIFO > PRIORITY > LITE > NORMAL). */
+export type MessageType = Exclude<TopicType, 'MIXED'>;
+
+export interface Retention {
+  /** Age after which messages may be removed, whether consumed or not. */
+  readonly ms: number;
+  /** Bytes one message queue keeps; the oldest go first. */
+  readonly bytesPerQueue: number;
+}
+
+export interface TopicSpec {
+  readonly name: string;
+  readonly type: TopicType;
+  /** Number of message queues. */
+  readonly queues: number;
+  readonly retention: Retention;
+}
+
+/** RocketMQ: fileReservedTime 72 h. */
+export const DEFAULT_RETENTION: Retention = { ms: 72 * 3_600_000, bytesPerQueue: 64 * 1024 * 1024 };
+export const DEFAULT_QUEUES = 4;
+
+/** Where messages are read from: a topic (all its message queues, or one), or a light queue. */
+export type Source =
+  | { readonly kind: 'topic'; readonly topic: string; readonly queue?: number }
+  | { readonly kind: 'light'; readonly name: string };
+
+/** A key for maps; the two kinds cannot collide because a topic name has no space. */
+export function sourceKey(source: Source): string {
+  return source.kind === 'topic' ? source.topic : `light ${source.name}`;
+}

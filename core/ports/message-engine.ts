@@ -1,0 +1,180 @@
+import type { GroupSpec } from '../model/consumer-group.ts';
+import type { Message, StoredMessage } from '../model/message.ts';
+import type { Outcome } from '../model/broker-error.ts';
+import type { Source, TopicSpec } from '../model/topic.ts';
+import type { Clock } from './clock.ts';
+import type { Logger } from './logger.ts';
+
+/** What an engine can do. The core asks these, never the engine's name. */
+export interface Capabilities {
+  readonly name: string;
+  readonly multiNode: boolean;
+  /** What `send` and `settle` have reached when they resolve. */
+  readonly durability: 'none' | 'process' | 'fsync' | 'quorum' | 'quorum+fsync';
+  readonly ackDurability: 'none' | 'lazy' | 'fsync' | 'quorum';
+  /** dense: every offset from first to next is a message. */
+  readonly offsets: 'dense' | 'sparse';
+  readonly fifo: boolean;
+  /** A repeated `attemptId` gets the same messages again instead of waiting for their lease to end. */
+  readonly attemptReplay: boolean;
+  readonly delay: { readonly precisionMs: number; readonly maxMs: number } | false;
+  readonly transactions: boolean;
+  readonly seek: ReadonlySet<'offset' | 'time' | 'earliest' | 'latest'>;
+}
+
+/** A message on its way in. The core fills in `queue` and `lightQueues`. */
+export class OutgoingMessage {
+  readonly topic: string;
+  /** The message's address, as text: known to whoever took it in, so nobody decodes it again. */
+  readonly address: string;
+  readonly message: Message;
+  /** The message queue it goes to; -1 until chosen. */
+  queue = -1;
+  /** Names of the light queues that get a reference to it. */
+  lightQueues: readonly string[] = NO_LIGHT_QUEUES;
+
+  constructor(topic: string, address: string, message: Message) {
+    this.topic = topic;
+    this.address = address;
+    this.message = message;
+  }
+}
+
+const NO_LIGHT_QUEUES: readonly string[] = [];
+
+/** Where a message went. */
+export interface Placed {
+  readonly queue: number;
+  readonly offset: number;
+  readonly storedAt: number;
+}
+
+/** Opaque, portable between the nodes of one engine; good for one lease. */
+export type Receipt = string;
+
+export interface Delivery {
+  readonly message: StoredMessage;
+  /** From 1. */
+  readonly attempt: number;
+  readonly receipt: Receipt;
+  /** When the lease ends and the message comes back, milliseconds since the epoch. */
+  readonly visibleAt: number;
+}
+
+export interface ReceiveRequest {
+  readonly group: string;
+  readonly source: Source;
+  readonly max: number;
+  readonly bytesMax: number;
+  /** How long to wait for a first message; 0 answers at once. */
+  readonly waitMs: number;
+  readonly leaseMs: number;
+  /** FIFO groups: a retried receive names the attempt it repeats. */
+  readonly attemptId?: string;
+}
+
+export type SettleAction =
+  | { readonly kind: 'ack' }
+  /** The lease ends `ms` from now. A new receipt replaces the old one, unless `keepReceipt`. */
+  | { readonly kind: 'extend'; readonly ms: number; readonly keepReceipt?: boolean }
+  /** Visible again at its old place after `delayMs`; the receipt is void. */
+  | { readonly kind: 'release'; readonly delayMs: number; readonly countAttempt: boolean }
+  | { readonly kind: 'deadLetter'; readonly reason: string };
+
+export interface Settlement {
+  readonly receipt: Receipt;
+  /** Where given, a receipt of another group counts as stale: clients name their group, and may only touch that. */
+  readonly group?: string;
+  readonly action: SettleAction;
+}
+
+export interface Settled {
+  /** The receipt that replaces the old one, after `extend`. */
+  readonly receipt?: Receipt;
+}
+
+export interface GroupState {
+  readonly queue: number;
+  /** First offset not yet acknowledged. */
+  readonly floor: number;
+  /** Next offset never delivered. */
+  readonly cursor: number;
+  /** Delivered or waiting for retry, not yet acknowledged. */
+  readonly inflight: number;
+  /** Messages the group still has to acknowledge. */
+  readonly lag: number;
+}
+
+export type SeekTarget =
+  | { readonly kind: 'offset'; readonly queue: number; readonly offset: number }
+  | { readonly kind: 'time'; readonly time: number }
+  | { readonly kind: 'earliest' }
+  | { readonly kind: 'latest' };
+
+export interface OffsetRange {
+  readonly first: number;
+  /** One behind the last visible message. */
+  readonly next: number;
+}
+
+export interface EngineContext {
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * The pluggable storage backend, drawn at the level of groups (docs/adr/0003). Names of topics, groups and light queues
+ * are checked by the core before they come here. Every failure of one item is an Outcome; a rejected promise is a defect or
+ * a call the engine's capabilities rule out.
+ */
+export interface MessageEngine {
+  readonly capabilities: Capabilities;
+  start(context: EngineContext): Promise<void>;
+  /** Resolves when everything accepted is durable; waiting receives end empty. */
+  stop(): Promise<void>;
+
+  /** Creates the topic, or changes its type and retention and adds queues; queues are never taken away. */
+  ensureTopic(spec: TopicSpec): Promise<void>;
+  deleteTopic(name: string): Promise<void>;
+  ensureGroup(spec: GroupSpec): Promise<void>;
+  deleteGroup(name: string): Promise<void>;
+  /** A light queue that is not durable ends with the process. */
+  ensureLightQueue(name: string, options: { readonly durable: boolean }): Promise<void>;
+  deleteLightQueue(name: string): Promise<void>;
+  /** Entries below the offset are not needed any more. */
+  trimLightQueue(name: string, before: number): void;
+
+  /** Resolves when durable, one outcome each, in order. The message bytes are copied before it returns. */
+  send(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]>;
+  receive(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]>;
+  settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]>;
+  /** All or nothing: the first problem is the outcome and nothing happened. */
+  transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>>;
+
+  /** A half message: stored, invisible until resolved. */
+  prepare(outgoing: OutgoingMessage, transaction: { readonly checkAfterMs: number }): Promise<Outcome<string>>;
+  resolve(transactionId: string, how: 'commit' | 'rollback'): Promise<Outcome<Placed | undefined>>;
+  /** Half messages whose producer should be asked, leased so that one node asks. */
+  orphans(max: number): Promise<{ readonly transactionId: string; readonly message: StoredMessage }[]>;
+  cancelDelayed(recallHandle: string): Promise<Outcome<{ readonly messageId: string }>>;
+
+  /**
+   * Reads without any group state, from the offset on; fewer than `max` when the end or `bytesMax` is reached, messages
+   * removed by retention are skipped. `next` is where to go on. Answers at once when it can, so that a session on a
+   * cursor costs no promise.
+   */
+  read(source: Source, from: number, max: number, bytesMax: number): ReadResult | Promise<ReadResult>;
+  /** Of a light queue or one message queue. */
+  offsets(source: Source): Promise<OffsetRange>;
+  /** The first offset stored at or after the time. */
+  offsetAt(source: Source, time: number): Promise<number>;
+  groupState(group: string, source: Source): Promise<GroupState[]>;
+  seek(group: string, source: Source, to: SeekTarget): Promise<void>;
+  /** A hint, at most one per batch: something became visible in the source. */
+  onArrival(source: Source, listener: () => void): Disposable;
+}
+
+export interface ReadResult {
+  readonly messages: readonly StoredMessage[];
+  readonly next: number;
+}

@@ -1,0 +1,164 @@
+import type { StoredMessage } from '../model/message.ts';
+import type { Source } from '../model/topic.ts';
+import type { MessageEngine, ReadResult } from '../ports/message-engine.ts';
+import type { LiveSubscriber } from './address-router.ts';
+
+/** Entries a light queue may hold below its lowest cursor before they are given up. */
+const TRIM_EVERY = 4096;
+const NO_MESSAGES: readonly StoredMessage[] = [];
+
+/** One per distinct filter: its live subscribers, and the light queue its cursors share. */
+export class Binding {
+  readonly filter: string;
+  readonly lightQueue: string;
+  readonly live = new Set<LiveSubscriber>();
+  private readonly cursors = new Set<Cursor>();
+  private readonly engine: MessageEngine;
+  private readonly source: Source;
+  private arrival: Disposable | undefined;
+  /** The last read, so that subscribers who move in step decode each message once. */
+  private recent: { readonly from: number; readonly max: number; readonly result: ReadResult } | undefined;
+  private trimmed = 0;
+
+  constructor(filter: string, engine: MessageEngine) {
+    this.filter = filter;
+    this.lightQueue = `%LMQ%${filter}`;
+    this.source = { kind: 'light', name: this.lightQueue };
+    this.engine = engine;
+  }
+
+  get hasCursors(): boolean {
+    return this.cursors.size > 0;
+  }
+  get isIdle(): boolean {
+    return this.cursors.size === 0 && this.live.size === 0;
+  }
+
+  addCursor(onReady: () => void, onClosed: () => void): Cursor {
+    const cursor = new Cursor(this, onReady, onClosed);
+    this.cursors.add(cursor);
+    return cursor;
+  }
+
+  /** Creates the light queue if need be and sets the cursor to its end. */
+  async start(cursor: Cursor): Promise<void> {
+    await this.engine.ensureLightQueue(this.lightQueue, { durable: false });
+    if (this.cursors.size === 0) return this.engine.deleteLightQueue(this.lightQueue);
+    this.arrival ??= this.engine.onArrival(this.source, () => this.wakeCursors());
+    cursor.offset = (await this.engine.offsets(this.source)).next;
+  }
+
+  async removeCursor(cursor: Cursor): Promise<void> {
+    if (!this.cursors.delete(cursor) || this.cursors.size > 0) return;
+    this.arrival?.[Symbol.dispose]();
+    this.arrival = undefined;
+    this.recent = undefined;
+    this.trimmed = 0;
+    await this.engine.deleteLightQueue(this.lightQueue);
+  }
+
+  read(from: number, max: number, bytesMax: number): ReadResult | Promise<ReadResult> {
+    const { recent } = this;
+    // Only an answer that was not cut short by its own limit is the answer for a larger limit too.
+    if (recent !== undefined && recent.from === from && recent.max === max) return recent.result;
+    const result = this.engine.read(this.source, from, max, bytesMax);
+    if (!(result instanceof Promise)) this.remember(from, max, result);
+    return result;
+  }
+
+  /** Gives up the entries every cursor has passed, now and then. */
+  advanced(offset: number): void {
+    if (offset - this.trimmed < TRIM_EVERY) return;
+    let lowest = offset;
+    for (const cursor of this.cursors) lowest = Math.min(lowest, cursor.offset);
+    if (lowest - this.trimmed < TRIM_EVERY) return;
+    this.trimmed = lowest;
+    this.engine.trimLightQueue(this.lightQueue, lowest);
+  }
+
+  private remember(from: number, max: number, result: ReadResult): void {
+    // With a single cursor nobody asks again; an empty answer goes stale at once.
+    if (this.cursors.size > 1 && result.messages.length > 0) this.recent = { from, max, result };
+  }
+
+  private wakeCursors(): void {
+    this.recent = undefined;
+    for (const cursor of this.cursors) cursor.wake();
+  }
+}
+
+/** A place in a light queue. Reading moves it; nothing else is kept per message. */
+export class Cursor {
+  /** The next entry to read. */
+  offset = 0;
+  private readonly binding: Binding;
+  private readonly onReady: () => void;
+  private readonly onClosed: () => void;
+  private parked = false;
+  /** An answer that had to be waited for. */
+  private fetched: ReadResult | undefined;
+  private fetching = false;
+  private closed = false;
+
+  constructor(binding: Binding, onReady: () => void, onClosed: () => void) {
+    this.binding = binding;
+    this.onReady = onReady;
+    this.onClosed = onClosed;
+  }
+
+  /** Up to `max` messages. Empty: nothing at hand; `onReady` will be called. */
+  read(max: number, bytesMax: number): readonly StoredMessage[] {
+    while (!this.fetching) {
+      const result = this.takeFetched(max) ?? this.binding.read(this.offset, max, bytesMax);
+      if (result instanceof Promise) {
+        this.fetch(result);
+      } else if (result.next === this.offset) {
+        this.parked = true;
+        return NO_MESSAGES;
+      } else {
+        this.offset = result.next;
+        this.binding.advanced(result.next);
+        // Everything in this stretch may have been removed by retention.
+        if (result.messages.length > 0) return result.messages;
+      }
+    }
+    return NO_MESSAGES;
+  }
+
+  wake(): void {
+    if (!this.parked) return;
+    this.parked = false;
+    this.onReady();
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    const removed = this.binding.removeCursor(this);
+    this.onClosed();
+    await removed;
+  }
+
+  /** The awaited answer, unless the caller has room for less by now. */
+  private takeFetched(max: number): ReadResult | undefined {
+    const { fetched } = this;
+    this.fetched = undefined;
+    return fetched !== undefined && fetched.messages.length <= max ? fetched : undefined;
+  }
+
+  private fetch(result: Promise<ReadResult>): void {
+    this.fetching = true;
+    result.then(
+      (answer) => {
+        this.fetching = false;
+        this.fetched = answer;
+        if (!this.closed) this.onReady();
+      },
+      () => {
+        // The engine reports its failure itself; the next arrival tries again.
+        this.fetching = false;
+        this.parked = true;
+      },
+    );
+  }
+}

@@ -1,0 +1,151 @@
+/** From the rounds of `npm run bench -- mqtt` to medians, ratios and a table. */
+import { execFileSync } from 'node:child_process';
+import { cpus, release, totalmem } from 'node:os';
+import type { WakeUp } from './mqtt-load.ts';
+
+/** One run of the load generator; shares are of one core. Round 0 is the trial that chose the peer's `wakeUp`. */
+export type Round = {
+  scenario: string;
+  round: number;
+  peer: string;
+  wakeUp: WakeUp;
+  messages: number;
+  elapsedMs: number;
+  messagesPerSecond: number;
+  peerCpuUsPerMessage: number;
+  peerCpuShare: number;
+  peerRssBytes: number;
+  loadCpuShare: number;
+};
+
+/** A peer's rounds of one scenario without the trial: medians unless named otherwise. */
+export type Summary = {
+  scenario: string;
+  peer: string;
+  wakeUp: WakeUp;
+  messagesPerSecond: { median: number; min: number; max: number };
+  /** The base peer's median rate over this one's; undefined when the base was not measured. */
+  ratio: number | undefined;
+  peerCpuUsPerMessage: number;
+  peerCpuShare: number;
+  peerRssBytes: number;
+  loadCpuShare: number;
+};
+
+/** Above this share of a core a process counts as busy. */
+const busyShare = 0.85;
+
+export type Machine = { cpu: string; cores: number; memoryBytes: number; kernel: string; node: string; commit: string };
+
+export function describeMachine(): Machine {
+  const processors = cpus();
+  return {
+    cpu: processors[0]?.model ?? 'unknown',
+    cores: processors.length,
+    memoryBytes: totalmem(),
+    kernel: release(),
+    node: process.versions.node,
+    commit: readCommit(),
+  };
+}
+
+/** The checked-out commit, with `+` when files differ from it. */
+function readCommit(): string {
+  try {
+    return git('rev-parse', 'HEAD') + (git('status', '--porcelain') === '' ? '' : '+');
+  } catch {
+    // Run from an unpacked archive or before the first commit: the figures are worth as much without it.
+    return 'unknown';
+  }
+}
+
+function git(...args: string[]): string {
+  const { dirname } = import.meta;
+  return execFileSync('git', args, { cwd: dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+}
+
+/** Summarizes the rounds of one scenario, in the order in which the peers were first measured. */
+export function summarize(rounds: readonly Round[], base: string): Summary[] {
+  const measured = rounds.filter(({ round }) => round > 0);
+  const peers = [...new Set(measured.map(({ peer }) => peer))];
+  const summaries = peers.map((peer) => summarizePeer(measured.filter((round) => round.peer === peer)));
+  const baseRate = summaries.find((summary) => summary.peer === base)?.messagesPerSecond.median;
+  return summaries.map((summary) => ({
+    ...summary,
+    ratio: baseRate === undefined ? undefined : baseRate / summary.messagesPerSecond.median,
+  }));
+}
+
+function summarizePeer(rounds: readonly Round[]): Summary {
+  const rates = rounds.map((round) => round.messagesPerSecond);
+  const { scenario, peer, wakeUp } = rounds[0]!;
+  return {
+    scenario,
+    peer,
+    wakeUp,
+    messagesPerSecond: { median: median(rates), min: Math.min(...rates), max: Math.max(...rates) },
+    ratio: undefined,
+    peerCpuUsPerMessage: median(rounds.map((round) => round.peerCpuUsPerMessage)),
+    peerCpuShare: median(rounds.map((round) => round.peerCpuShare)),
+    peerRssBytes: median(rounds.map((round) => round.peerRssBytes)),
+    loadCpuShare: median(rounds.map((round) => round.loadCpuShare)),
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+export function renderScenario(title: string, summaries: readonly Summary[], base: string): string {
+  const header = [
+    'peer',
+    'msgs/s',
+    'min',
+    'max',
+    `${base}/peer`,
+    'us/msg',
+    'peer CPU',
+    'load CPU',
+    'RSS MiB',
+    'wake-up',
+  ];
+  const rows = summaries.map((summary) => [
+    summary.peer,
+    count(summary.messagesPerSecond.median),
+    count(summary.messagesPerSecond.min),
+    count(summary.messagesPerSecond.max),
+    summary.ratio === undefined ? '-' : summary.ratio.toFixed(2),
+    summary.peerCpuUsPerMessage.toFixed(2),
+    percent(summary.peerCpuShare),
+    percent(summary.loadCpuShare),
+    (summary.peerRssBytes / 2 ** 20).toFixed(0),
+    typeof summary.wakeUp === 'number' ? `${summary.wakeUp} us` : summary.wakeUp,
+  ]);
+  const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column]!.length)));
+  const lines = [header, ...rows].map((row) =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  '),
+  );
+  return ['', title, ...lines, ...summaries.filter(isLowerBound).map(warning)].join('\n');
+}
+
+/** Whether the generator, not the peer, was short of CPU time. */
+function isLowerBound(summary: Summary): boolean {
+  return summary.loadCpuShare > busyShare && summary.peerCpuShare < busyShare;
+}
+
+function warning({ peer, loadCpuShare, peerCpuShare }: Summary): string {
+  return (
+    `WARNING: the figure of ${peer} is a lower bound: the load generator used ${percent(loadCpuShare)} of a core, ` +
+    `the peer ${percent(peerCpuShare)}`
+  );
+}
+
+function count(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`;
+}
