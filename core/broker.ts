@@ -19,6 +19,8 @@ import { addressOfTopic, topicOfAddress } from './routing/routes.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
+export type { Cursor, LiveSubscriber };
+
 export interface BrokerPorts {
   readonly engine: MessageEngine;
   readonly meta: MetaStore;

@@ -21,6 +21,11 @@ export const DEFAULT_GRPC_OPTIONS: GrpcOptions = {
 
 /** RocketMQ proxy: `ProxyConfig.grpcMaxInboundMessageSize`, 32 bodies of 4 MiB and what is around them. */
 export const INBOUND_BYTES_MAX = 130 * 1024 * 1024;
+/** RocketMQ proxy: `ProxyConfig.grpcClientIdleTimeMills`; a connection with an open call, telemetry included, is not idle. */
+export const CONNECTION_IDLE_MS = 120_000;
+/** A peer that does not answer a ping is gone. */
+export const PING_EVERY_MS = 60_000;
+export const PING_TIMEOUT_MS = 20_000;
 /** RocketMQ proxy: `ProxyConfig.channelExpiredTimeout`. */
 export const CLIENT_SILENCE_MAX_MS = 120_000;
 /** RocketMQ proxy: `ProxyConfig.defaultInvisibleTimeMills`, for consumers whose leases are renewed. */

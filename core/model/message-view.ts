@@ -4,6 +4,8 @@ import { SystemField, type EnvelopeProtocol } from './message-layout.ts';
 /** The fields an envelope may carry in its publisher's own encoding. */
 export interface EnvelopeFields {
   readonly properties: readonly Property[];
+  /** Whether the body is UTF-8 text. */
+  readonly text: boolean;
   readonly contentType?: string | undefined;
   readonly correlationId?: Uint8Array | undefined;
   readonly replyTo?: string | undefined;
@@ -21,7 +23,6 @@ export interface MessageView extends EnvelopeFields {
   readonly address: string;
   readonly addressDerived: boolean;
   readonly body: Buffer;
-  readonly text: boolean;
   readonly tag: string | undefined;
   readonly keys: readonly string[];
   readonly messageId: string | undefined;
@@ -43,7 +44,7 @@ export function viewMessage(message: Message, readers: ReadonlyMap<EnvelopeProto
     address: message.address,
     addressDerived: message.isAddressDerived,
     body: message.body,
-    text: message.isText,
+    text: message.isText || envelope?.text === true,
     tag: message.tag,
     keys: message.keys,
     messageId: message.messageId,

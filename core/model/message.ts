@@ -87,6 +87,10 @@ export class Message {
   get hasSystemFields(): boolean {
     return this.buffer.readUInt32LE(this.start + 28) !== 0;
   }
+  /** Whether it has system fields or own properties, that is, more than address, envelope and body. */
+  get hasOwnFields(): boolean {
+    return this.addressStart !== this.start + MESSAGE_HEADER_BYTES + 2;
+  }
   get messageId(): string | undefined {
     return this.systemText(SystemField.messageId);
   }

@@ -38,22 +38,22 @@ const scenarios: readonly Scenario[] = [
 ];
 
 const usage = `  --rounds N         measured rounds of each peer (5)
-  --seconds S        length of a round, at least 1.5 (2)
+  --seconds S        length of a round, at least 1.5 (1.5)
   --version 4|5      MQTT 3.1.1 or 5.0 (4)
   --scenario NAMES   some of ${scenarios.map((scenario) => scenario.name).join(',')} (all)
   --only NAMES       these peers of gantry,mosquitto,aedes and --peer (all)
   --peer NAME=CMD    one more peer; {port} in the command is its port; may be repeated
   --base NAME        the peer that the ratio column compares with (gantry)
   --wake-up WAYS     ways for the load generator to wait: block, spin, or microseconds to sleep after each
-                     wake-up (each peer's own choice); tried before the first round
+                     wake-up (each peer's own choice); of which the best counts
   --json FILE        machine, versions and every round's figures
   --help`;
 
-/** A running peer and the way of waiting that suits it best. */
-type Lane = { spec: PeerSpec; peer: RunningPeer; wakeUp: WakeUp };
+/** What is measured once a round: a peer under one way of waiting. */
+type Lane = { peer: RunningPeer; wakeUp: WakeUp };
 
 /** Lets a JavaScript peer and the generator compile their hot paths. */
-const warmupMs = 700;
+const warmupMs = 500;
 /** On top of the sending time: for a peer that has a backlog to deliver after the last publish. */
 const graceMs = 30_000;
 
@@ -99,31 +99,25 @@ async function runMqttBenchmark(args: string[]): Promise<void> {
 async function runScenario(scenario: Scenario, settings: Settings): Promise<Round[]> {
   const lanes: Lane[] = [];
   const rounds: Round[] = [];
-  const measure = async (round: number, peer: RunningPeer, wakeUp: WakeUp): Promise<Round> => {
-    const result = { scenario: scenario.name, round, ...(await runRound(scenario, peer, wakeUp, settings)) };
-    rounds.push(result);
-    console.error(describeRound(result));
-    return result;
-  };
   try {
-    for (const spec of settings.peers) lanes.push({ spec, peer: await startPeer(spec), wakeUp: 'block' });
-    for (const lane of lanes) {
-      const trials: Round[] = [];
-      const { wakeUps } = lane.spec;
-      for (const wakeUp of [...wakeUps, ...wakeUps]) trials.push(await measure(0, lane.peer, wakeUp));
-      lane.wakeUp = trials.reduce((a, b) => (a.messagesPerSecond > b.messagesPerSecond ? a : b)).wakeUp;
+    for (const spec of settings.peers) {
+      const peer = await startPeer(spec);
+      for (const wakeUp of spec.wakeUps) lanes.push({ peer, wakeUp });
     }
     for (let round = 1; round <= settings.rounds; round++) {
-      for (const { peer, wakeUp } of lanes) await measure(round, peer, wakeUp);
+      for (const { peer, wakeUp } of lanes) {
+        const figures = await runRound(scenario, peer, wakeUp, settings);
+        rounds.push({ scenario: scenario.name, round, ...figures });
+        const rate = Math.round(figures.messagesPerSecond);
+        console.error(
+          `${scenario.name} round ${round} of ${settings.rounds}: ${peer.name}, wake-up ${wakeUp}: ${rate}/s`,
+        );
+      }
     }
   } finally {
-    await Promise.all(lanes.map(({ peer }) => peer.stop()));
+    await Promise.all([...new Set(lanes.map(({ peer }) => peer))].map((peer) => peer.stop()));
   }
   return rounds;
-}
-
-function describeRound({ scenario, round, peer, wakeUp, messagesPerSecond }: Round): string {
-  return `${scenario} ${round === 0 ? `trial of ${wakeUp}` : `round ${round}`}, ${peer}: ${Math.round(messagesPerSecond)}/s`;
 }
 
 /** One load generator process against one peer. */
@@ -202,7 +196,7 @@ function readSettings(args: string[]): Settings {
     args,
     options: {
       rounds: { type: 'string', default: '5' },
-      seconds: { type: 'string', default: '2' },
+      seconds: { type: 'string', default: '1.5' },
       version: { type: 'string', default: '4' },
       scenario: { type: 'string' },
       only: { type: 'string' },

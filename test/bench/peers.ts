@@ -18,7 +18,7 @@ export type PeerCommand = { file: string; args: readonly string[]; config?: stri
 
 export type PeerSpec = {
   name: string;
-  /** Ways for the load generator to wait that are tried on the peer; it is measured with the best of them. */
+  /** Ways for the load generator to wait; the report takes the one that suits the peer best. */
   wakeUps: readonly WakeUp[];
   /** Why the peer cannot be measured on this machine; undefined when it can. */
   unavailable: () => string | undefined;

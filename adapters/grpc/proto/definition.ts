@@ -17,5 +17,10 @@ export function loadMessagingService(): MessagingServiceDefinition {
     includeDirs: [join(dirname(manifest), 'proto')],
   });
   const service: unknown = definitions['apache.rocketmq.v2.MessagingService'];
-  return service as MessagingServiceDefinition;
+  if (!isMessagingService(service)) throw new Error(`${manifest}: the protocol files are not those of RocketMQ 5`);
+  return service;
+}
+
+function isMessagingService(value: unknown): value is MessagingServiceDefinition {
+  return typeof value === 'object' && value !== null && 'Telemetry' in value && 'SyncLiteSubscription' in value;
 }

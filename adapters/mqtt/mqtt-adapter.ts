@@ -1,0 +1,57 @@
+import type { Socket } from 'node:net';
+import type { Broker } from '../../core/broker.ts';
+import type { Logger } from '../../core/ports/logger.ts';
+import { ReasonCode } from './codec/reason-code.ts';
+import { Connection } from './connection.ts';
+import { MqttContext } from './mqtt-context.ts';
+import type { MqttOptions } from './options.ts';
+
+/** How often silent connections are looked for; also the resolution of keep alive. */
+const IDLE_SCAN_MS = 1_000;
+
+/** MQTT 3.1, 3.1.1 and 5.0 over any byte stream the gateway accepts. */
+export class MqttAdapter {
+  private readonly context: MqttContext;
+  private timer: Disposable | undefined;
+
+  constructor({ broker, options, log }: { broker: Broker; options: MqttOptions; log: Logger }) {
+    this.context = new MqttContext(broker, options, log);
+  }
+
+  start(): void {
+    const { clock } = this.context.broker;
+    this.timer = clock.schedule(IDLE_SCAN_MS, () => {
+      this.start();
+      this.context.readClock();
+      for (const connection of this.context.connections) connection.checkIdle(this.context.nowMs);
+    });
+  }
+
+  handleConnection(socket: Socket): void {
+    this.context.connections.add(new Connection(this.context, socket));
+  }
+
+  /**
+   * Takes nothing more in, acknowledges what was taken in, then tells every client that the server goes down. Resolves when
+   * all are gone, at the latest after `graceMs`.
+   */
+  async shutdown(graceMs: number): Promise<void> {
+    this.timer?.[Symbol.dispose]();
+    const { connections, broker, turn } = this.context;
+    for (const connection of connections) connection.stopReading();
+    await turn.drained();
+    for (const connection of connections) {
+      connection.disconnect(ReasonCode.serverShuttingDown, 'the server is shutting down');
+    }
+    await new Promise<void>((resolve) => {
+      const deadline = broker.clock.schedule(graceMs, () => {
+        for (const connection of connections) connection.destroy();
+        resolve();
+      });
+      this.context.whenEmpty(() => {
+        deadline[Symbol.dispose]();
+        resolve();
+      });
+    });
+  }
+}

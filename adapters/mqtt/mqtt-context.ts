@@ -1,0 +1,113 @@
+import type { Broker } from '../../core/broker.ts';
+import { BrokerError } from '../../core/model/broker-error.ts';
+import type { Principal } from '../../core/ports/authenticator.ts';
+import type { Logger } from '../../core/ports/logger.ts';
+import { ReasonCode } from './codec/reason-code.ts';
+import type { Connection } from './connection.ts';
+import type { MqttOptions } from './options.ts';
+import { REASON_OF } from './reasons.ts';
+import { levelsOf } from './session/subscribe.ts';
+import { InboundTranslator, OutboundTranslator } from './translate.ts';
+import { Turn } from './turn.ts';
+
+/** Where a topic name leads. */
+export interface PublishTarget {
+  readonly topic: string;
+  /** Why it leads nowhere, as an MQTT 5 reason code; 0 when it leads to the topic. */
+  readonly refusal: number;
+}
+
+/** Topic names whose target is kept ready. */
+const TARGETS_MAX = 100_000;
+
+/** What the connections of one adapter share. */
+export class MqttContext {
+  readonly broker: Broker;
+  readonly options: MqttOptions;
+  readonly log: Logger;
+  readonly turn: Turn;
+  readonly translator = new InboundTranslator();
+  readonly outbound: OutboundTranslator;
+  readonly connections = new Set<Connection>();
+  /** QoS 0 deliveries given up because the subscriber did not keep up. */
+  droppedQos0 = 0;
+  /** The clock's time at the start of this turn of the event loop, or close to it. */
+  nowMs: number;
+  private readonly clients = new Map<string, Connection>();
+  private readonly targets = new Map<string, PublishTarget>();
+  private assigned = 0;
+  private onEmpty: (() => void) | undefined;
+
+  constructor(broker: Broker, options: MqttOptions, log: Logger) {
+    this.broker = broker;
+    this.options = options;
+    this.log = log;
+    this.turn = new Turn(broker, log);
+    this.outbound = new OutboundTranslator((message) => broker.view(message));
+    this.nowMs = broker.clock.now();
+  }
+
+  get isFull(): boolean {
+    return this.connections.size > this.options.connectionsMax;
+  }
+
+  /** Makes the connection the owner of its client identifier; an older owner is told and closed [MQTT-3.1.4-3]. */
+  takeOver(connection: Connection): void {
+    const { clientIdentifier } = connection;
+    const before = this.clients.get(clientIdentifier);
+    this.clients.set(clientIdentifier, connection);
+    before?.disconnect(ReasonCode.sessionTakenOver, 'another connection uses this client identifier');
+  }
+
+  release(connection: Connection): void {
+    const { clientIdentifier } = connection;
+    if (this.clients.get(clientIdentifier) === connection) this.clients.delete(clientIdentifier);
+  }
+
+  remove(connection: Connection): void {
+    this.connections.delete(connection);
+    if (this.connections.size === 0) this.onEmpty?.();
+  }
+
+  /** Calls back as soon as there is no connection. */
+  whenEmpty(onEmpty: () => void): void {
+    this.onEmpty = onEmpty;
+    if (this.connections.size === 0) onEmpty();
+  }
+
+  readClock(): void {
+    this.nowMs = this.broker.clock.now();
+  }
+
+  /** Unique in this process and very likely beyond it. */
+  newClientIdentifier(): string {
+    return `gantry-${this.nowMs.toString(36)}-${(++this.assigned).toString(36)}`;
+  }
+
+  publishTarget(topicName: string, principal: Principal): PublishTarget {
+    const target = this.targets.get(topicName) ?? this.addTarget(topicName);
+    if (target.refusal !== 0) return target;
+    const resource = { kind: 'topic' as const, topic: target.topic, address: topicName };
+    if (this.broker.isAllowed(principal, 'PUB', resource)) return target;
+    return { topic: target.topic, refusal: ReasonCode.notAuthorized };
+  }
+
+  private addTarget(topicName: string): PublishTarget {
+    if (this.targets.size >= TARGETS_MAX) this.targets.clear();
+    const target = this.resolveTarget(topicName);
+    this.targets.set(topicName, target);
+    return target;
+  }
+
+  private resolveTarget(topicName: string): PublishTarget {
+    // `$...` is the gateway's own; clients read there, if anything.
+    const isForbidden = topicName.startsWith('$') || levelsOf(topicName) > this.options.topicLevelsMax;
+    if (isForbidden) return { topic: '', refusal: ReasonCode.topicNameInvalid };
+    try {
+      return { topic: this.broker.topicOf(topicName), refusal: 0 };
+    } catch (error) {
+      if (error instanceof BrokerError) return { topic: '', refusal: REASON_OF[error.code] };
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,32 @@
+/** Limits of one MQTT listener; every one has a configuration key of the same name under `mqtt`. */
+export interface MqttOptions {
+  /** A connection that has not sent CONNECT by then is closed. */
+  readonly connectTimeoutMs: number;
+  readonly connectPacketBytesMax: number;
+  /** Announced as Maximum Packet Size. */
+  readonly packetBytesMax: number;
+  readonly connectionsMax: number;
+  readonly subscriptionsPerClientMax: number;
+  readonly topicLevelsMax: number;
+  /** QoS 1 messages on their way to one client; a smaller Receive Maximum of the client wins. */
+  readonly inflightMax: number;
+  /** Announced as Receive Maximum; a client that sends more is not read from until some are stored. */
+  readonly receiveMaximum: number;
+  /** Longest Keep Alive granted; 0 grants what the client asks for. */
+  readonly keepAliveMaxS: number;
+  /** Bytes that may wait for one client's socket; beyond it QoS 0 is dropped and QoS 1 stays in the store. */
+  readonly outputBytesMax: number;
+}
+
+export const DEFAULT_MQTT_OPTIONS: MqttOptions = {
+  connectTimeoutMs: 10_000,
+  connectPacketBytesMax: 64 * 1024,
+  packetBytesMax: 4 * 1024 * 1024 + 128 * 1024,
+  connectionsMax: 10_000,
+  subscriptionsPerClientMax: 1000,
+  topicLevelsMax: 32,
+  inflightMax: 100,
+  receiveMaximum: 1024,
+  keepAliveMaxS: 0,
+  outputBytesMax: 1024 * 1024,
+};

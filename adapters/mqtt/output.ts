@@ -1,0 +1,68 @@
+import type { Socket } from 'node:net';
+
+const CHUNK_BYTES = 64 * 1024;
+/** Spare chunks kept for all connections together. */
+const POOL_CHUNKS_MAX = 64;
+
+const pool: Buffer[] = [];
+
+function giveBack(chunk: Buffer): void {
+  if (chunk.length === CHUNK_BYTES && pool.length < POOL_CHUNKS_MAX) pool.push(chunk);
+}
+
+/**
+ * The bytes on their way to one socket. Packets of one turn of the event loop are gathered in borrowed chunks and written
+ * at once: the write call costs more than everything else a packet needs. An idle connection holds no chunk.
+ */
+export class Output {
+  /** Where the next bytes go, after `reserve`. */
+  chunk: Buffer = EMPTY;
+  used = 0;
+  private readonly socket: Socket;
+  private full: { chunk: Buffer; used: number }[] = [];
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+  }
+
+  get isEmpty(): boolean {
+    return this.used === 0 && this.full.length === 0;
+  }
+
+  /** Whether more than `bytes` were gathered in this turn already. */
+  isOver(bytes: number): boolean {
+    return this.full.length * CHUNK_BYTES > bytes;
+  }
+
+  /** Makes room for `bytes` at `chunk[used]`. The caller writes them and moves `used`. */
+  reserve(bytes: number): void {
+    if (this.used + bytes <= this.chunk.length) return;
+    if (this.used > 0) this.full.push({ chunk: this.chunk, used: this.used });
+    else if (this.chunk !== EMPTY) giveBack(this.chunk);
+    this.chunk = bytes <= CHUNK_BYTES ? (pool.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)) : Buffer.allocUnsafeSlow(bytes);
+    this.used = 0;
+  }
+
+  /** Hands everything to the socket in one write. */
+  flush(): void {
+    const { socket, full, chunk, used } = this;
+    if (this.isEmpty) return;
+    this.chunk = EMPTY;
+    this.used = 0;
+    if (full.length === 0) {
+      this.write(chunk, used);
+      return;
+    }
+    this.full = [];
+    socket.cork();
+    for (const part of full) this.write(part.chunk, part.used);
+    if (used > 0) this.write(chunk, used);
+    socket.uncork();
+  }
+
+  private write(chunk: Buffer, used: number): void {
+    this.socket.write(used === chunk.length ? chunk : chunk.subarray(0, used), () => giveBack(chunk));
+  }
+}
+
+const EMPTY = Buffer.alloc(0);

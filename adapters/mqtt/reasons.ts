@@ -1,0 +1,38 @@
+import type { BrokerErrorCode } from '../../core/model/broker-error.ts';
+import { ReasonCode } from './codec/reason-code.ts';
+
+/** The MQTT 5 reason code for each failure of the core, as PUBACK and SUBACK may carry it. */
+export const REASON_OF = {
+  BAD_REQUEST: ReasonCode.implementationSpecificError,
+  ILLEGAL_TOPIC: ReasonCode.topicNameInvalid,
+  ILLEGAL_CONSUMER_GROUP: ReasonCode.implementationSpecificError,
+  ILLEGAL_ADDRESS: ReasonCode.topicNameInvalid,
+  ILLEGAL_MESSAGE_ID: ReasonCode.implementationSpecificError,
+  ILLEGAL_MESSAGE_TAG: ReasonCode.implementationSpecificError,
+  ILLEGAL_MESSAGE_KEY: ReasonCode.implementationSpecificError,
+  ILLEGAL_MESSAGE_GROUP: ReasonCode.implementationSpecificError,
+  ILLEGAL_MESSAGE_PROPERTY_KEY: ReasonCode.implementationSpecificError,
+  ILLEGAL_FILTER_EXPRESSION: ReasonCode.topicFilterInvalid,
+  ILLEGAL_INVISIBLE_TIME: ReasonCode.implementationSpecificError,
+  ILLEGAL_POLLING_TIME: ReasonCode.implementationSpecificError,
+  ILLEGAL_DELIVERY_TIME: ReasonCode.implementationSpecificError,
+  ILLEGAL_OFFSET: ReasonCode.implementationSpecificError,
+  INVALID_TRANSACTION_ID: ReasonCode.implementationSpecificError,
+  MESSAGE_PROPERTY_CONFLICT_WITH_TYPE: ReasonCode.implementationSpecificError,
+  MESSAGE_CORRUPTED: ReasonCode.unspecifiedError,
+  MESSAGE_BODY_TOO_LARGE: ReasonCode.quotaExceeded,
+  MESSAGE_BODY_EMPTY: ReasonCode.payloadFormatInvalid,
+  MESSAGE_PROPERTIES_TOO_LARGE: ReasonCode.quotaExceeded,
+  UNAUTHORIZED: ReasonCode.notAuthorized,
+  FORBIDDEN: ReasonCode.notAuthorized,
+  TOPIC_NOT_FOUND: ReasonCode.topicNameInvalid,
+  CONSUMER_GROUP_NOT_FOUND: ReasonCode.implementationSpecificError,
+  STALE_RECEIPT: ReasonCode.implementationSpecificError,
+  THROTTLED: ReasonCode.quotaExceeded,
+  LIMIT_EXCEEDED: ReasonCode.quotaExceeded,
+  STORE_FULL: ReasonCode.quotaExceeded,
+  UNKNOWN_OUTCOME: ReasonCode.unspecifiedError,
+  UNSUPPORTED: ReasonCode.implementationSpecificError,
+  SHUTTING_DOWN: ReasonCode.unspecifiedError,
+  INTERNAL: ReasonCode.unspecifiedError,
+} as const satisfies Record<BrokerErrorCode, number>;

@@ -1,0 +1,217 @@
+import { gunzipSync } from 'node:zlib';
+import { LIMITS } from '../../core/model/limits.ts';
+import {
+  EnvelopeProtocol,
+  MESSAGE_HEADER_BYTES,
+  NO_PRIORITY,
+  writeMessageHeader,
+} from '../../core/model/message-layout.ts';
+import { encodeMessage, encodeSystemFields, Message, type MessageFields, type Property } from '../../core/model/message.ts';
+import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
+import { copyBytes } from './codec/bytes.ts';
+import { copyForwardableProperties, type PublishSource } from './codec/encoder.ts';
+import type { Properties, ProtocolVersion } from './codec/packet.ts';
+import { encodeProperties, readProperties } from './codec/properties.ts';
+import { PropertyOwner } from './codec/property-table.ts';
+import type { PublishView } from './codec/publish-view.ts';
+
+/** Memory that incoming messages are written to, one after the other; the messages keep their chunk alive. */
+const ARENA_BYTES = 256 * 1024;
+
+/** User properties that stand for fields of the core message (docs/mapping-mqtt.md). */
+const FIELD_PROPERTIES = new Set(['tag', 'keys', 'message-id', 'message-group', 'priority', 'deliver-at']);
+
+/** What the core reads of MQTT 5 properties when another protocol asks for them. */
+export const MQTT_ENVELOPE_READER: EnvelopeReader = {
+  protocol: EnvelopeProtocol.mqtt5,
+  read(envelope: Buffer): EnvelopeFields {
+    const properties = readProperties(envelope, 0, envelope.length);
+    const user = properties.userProperties ?? [];
+    return {
+      properties: user.filter(([key]) => !FIELD_PROPERTIES.has(key) && key !== 'traceparent'),
+      text: properties.payloadFormatIndicator === 1,
+      contentType: properties.contentType,
+      correlationId: properties.correlationData,
+      replyTo: properties.responseTopic,
+      traceContext: user.find(([key]) => key === 'traceparent')?.[1],
+    };
+  },
+};
+
+/** Turns PUBLISH packets into messages, without looking at more of them than it must. */
+export class InboundTranslator {
+  private arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
+  private used = 0;
+
+  /** The message of a PUBLISH; it has its own bytes. `nowMs` is when it was received. */
+  message(publish: PublishView, nowMs: number): Message {
+    const { buffer, topicStart, topicEnd, payloadStart, payloadEnd } = publish;
+    const fields = publish.hasUserProperties ? fieldProperties(publish) : undefined;
+    const system = fields === undefined ? NOTHING : encodeSystemFields(fields);
+    const propertiesRoom = publish.propertiesEnd - publish.propertiesStart;
+    const bytesMax = MESSAGE_HEADER_BYTES + system.length + (payloadEnd - topicStart) + 2 + propertiesRoom;
+    const start = this.reserve(bytesMax);
+    const target = this.arena;
+    let at = start + MESSAGE_HEADER_BYTES;
+    if (system.length > 0) at = copyBytes(system, 0, system.length, target, at);
+    at = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
+    const envelopeAt = at;
+    if (propertiesRoom > 0) at = copyForwardableProperties(publish, target, at);
+    const envelopeBytes = at - envelopeAt;
+    const end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
+    const expiryS = publish.messageExpiryIntervalS;
+    writeMessageHeader(
+      target,
+      start,
+      publish.qos,
+      envelopeBytes > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
+      fields?.priority ?? NO_PRIORITY,
+      nowMs,
+      expiryS < 0 ? 0 : nowMs + expiryS * 1000,
+      fields?.deliverAt ?? 0,
+      system.length,
+      0,
+      envelopeBytes,
+    );
+    this.used = end;
+    return new Message(target, start, end);
+  }
+
+  private reserve(bytes: number): number {
+    if (this.used + bytes > this.arena.length) {
+      this.arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, bytes));
+      this.used = 0;
+    }
+    return this.used;
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+function fieldProperties(publish: PublishView): Partial<MessageFields> | undefined {
+  const { userProperties = [] } = readProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd);
+  const named = new Map<string, string>();
+  for (const [key, value] of userProperties) if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
+  if (named.size === 0) return undefined;
+  return {
+    tag: named.get('tag'),
+    keys: named.get('keys')?.split(',') ?? [],
+    messageId: named.get('message-id'),
+    messageGroup: named.get('message-group'),
+    priority: integerBelow(named.get('priority'), NO_PRIORITY),
+    deliverAt: integerBelow(named.get('deliver-at'), Number.MAX_SAFE_INTEGER),
+  };
+}
+
+function integerBelow(text: string | undefined, limit: number): number | undefined {
+  if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined;
+  const value = Number(text);
+  return value < limit ? value : undefined;
+}
+
+/** Messages as PUBLISH packets. One source object is reused for all of them. */
+export class OutboundTranslator {
+  private readonly view: (message: Message) => MessageView;
+  private readonly source: PublishSource = {
+    buffer: NOTHING,
+    topicStart: 0,
+    topicEnd: 0,
+    propertiesStart: 0,
+    propertiesEnd: 0,
+    payloadStart: 0,
+    payloadEnd: 0,
+  };
+  /** The last message of another protocol, rewritten: fan-out asks for it once per subscriber. */
+  private foreign: Message | undefined;
+  private rewritten: Message | undefined;
+
+  constructor(view: (message: Message) => MessageView) {
+    this.view = view;
+  }
+
+  /** Valid until the next call. */
+  publishSource(original: Message): PublishSource {
+    const message = isMqtt(original) ? original : this.rewrite(original);
+    const { source } = this;
+    source.buffer = message.buffer;
+    source.topicStart = message.addressStart;
+    source.topicEnd = source.propertiesStart = message.addressEnd;
+    source.propertiesEnd = source.payloadStart = message.envelopeEnd;
+    source.payloadEnd = message.end;
+    return source;
+  }
+
+  private rewrite(message: Message): Message {
+    if (this.foreign !== message || this.rewritten === undefined) {
+      this.rewritten = asMqttMessage(this.view(message));
+      this.foreign = message;
+    }
+    return this.rewritten;
+  }
+}
+
+/** Whether the tail of the message's bytes is topic, MQTT 5 properties and payload already. */
+function isMqtt(message: Message): boolean {
+  return (
+    message.envelopeProtocol === EnvelopeProtocol.mqtt5 ||
+    (message.envelopeProtocol === EnvelopeProtocol.none && !message.hasOwnFields)
+  );
+}
+
+/** What MQTT has a property for goes there, everything else into user properties. */
+function asMqttMessage(view: MessageView): Message {
+  const properties: Properties = { userProperties: userProperties(view) };
+  if (view.text) properties.payloadFormatIndicator = 1;
+  if (view.contentType !== undefined) properties.contentType = view.contentType;
+  if (view.correlationId !== undefined) properties.correlationData = Buffer.from(view.correlationId);
+  if (view.replyTo !== undefined && isTopicName(view.replyTo)) properties.responseTopic = view.replyTo;
+  const bytes = encodeProperties(properties, PropertyOwner.publish);
+  return encodeMessage({
+    address: view.address,
+    body: plainBody(view),
+    bornAt: view.bornAt,
+    expiresAt: view.expiresAt,
+    envelope: { protocol: EnvelopeProtocol.mqtt5, bytes },
+  });
+}
+
+function userProperties(view: MessageView): [string, string][] {
+  const properties: [string, string][] = view.properties.map(([key, value]: Property) => [key, value]);
+  const add = (key: string, value: string | undefined): void => {
+    if (value !== undefined && value !== '') properties.push([key, value]);
+  };
+  add('message-id', view.messageId);
+  add('tag', view.tag);
+  add('keys', view.keys.join(','));
+  add('message-group', view.messageGroup);
+  add('priority', view.priority?.toString());
+  add('traceparent', view.traceContext);
+  add('dead-letter-topic', view.deadLetter?.topic);
+  add('dead-letter-message-id', view.deadLetter?.messageId);
+  return properties;
+}
+
+/** RocketMQ clients may compress bodies; devices get them plain. */
+function plainBody(view: MessageView): Buffer {
+  if (view.bodyEncoding !== 'GZIP') return view.body;
+  try {
+    return gunzipSync(view.body, { maxOutputLength: 8 * LIMITS.bodyBytesMax });
+  } catch {
+    // Said to be compressed and is not, or is a bomb: passed on as it came.
+    return view.body;
+  }
+}
+
+function isTopicName(text: string): boolean {
+  return text.length > 0 && !/[+#\0]/.test(text);
+}
+
+/** The properties the gateway adds to a delivery in front of the publisher's own; null for none. */
+export function addedProperties(message: Message, version: ProtocolVersion, nowMs: number): Buffer | null {
+  if (version !== 5) return null;
+  const { expiresAt } = message;
+  if (expiresAt === 0) return null;
+  // The time that is left, rounded up so that it never reads zero while it is deliverable.
+  const messageExpiryIntervalS = Math.max(1, Math.ceil((expiresAt - nowMs) / 1000));
+  return encodeProperties({ messageExpiryIntervalS }, PropertyOwner.publish);
+}

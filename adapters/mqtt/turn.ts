@@ -1,0 +1,136 @@
+import type { Outcome } from '../../core/model/broker-error.ts';
+import type { Broker } from '../../core/broker.ts';
+import type { Logger } from '../../core/ports/logger.ts';
+import type { OutgoingMessage, Placed } from '../../core/ports/message-engine.ts';
+import type { Connection } from './connection.ts';
+import { ReasonCode } from './codec/reason-code.ts';
+import { REASON_OF } from './reasons.ts';
+
+/** The PUBLISH packets of one turn, all connections together, in the order they came. Columns of equal length. */
+class PublishBatch {
+  readonly connections: Connection[] = [];
+  /** 0 with QoS 0: nobody waits for it. */
+  readonly packetIdentifiers: number[] = [];
+  /** The reason code of a PUBLISH that is not sent on; 0 for one that is. */
+  readonly refusals: number[] = [];
+  /** The messages of those that are sent on. */
+  readonly outgoing: OutgoingMessage[] = [];
+  outcomes: readonly Outcome<Placed>[] | undefined;
+}
+
+const NO_OUTCOMES: readonly Outcome<Placed>[] = [];
+
+/**
+ * One turn of the event loop for all MQTT connections: what they published goes to the broker as one batch, sessions with
+ * something to read are served, and every socket is written to once.
+ */
+export class Turn {
+  private readonly broker: Broker;
+  private readonly log: Logger;
+  private batch = new PublishBatch();
+  /** Sent and not yet acknowledged to the publishers, in order [MQTT-4.6.0-2]. */
+  private readonly sent: PublishBatch[] = [];
+  private ready: Connection[] = [];
+  private dirty: Connection[] = [];
+  private scheduled = false;
+  private onDrained: (() => void) | undefined;
+
+  constructor(broker: Broker, log: Logger) {
+    this.broker = broker;
+    this.log = log;
+  }
+
+  publish(connection: Connection, packetIdentifier: number, outgoing: OutgoingMessage): void {
+    const { batch } = this;
+    batch.connections.push(connection);
+    batch.packetIdentifiers.push(packetIdentifier);
+    batch.refusals.push(0);
+    batch.outgoing.push(outgoing);
+    this.schedule();
+  }
+
+  /** The PUBLISH is answered with the reason, in its place among the others. */
+  refuse(connection: Connection, packetIdentifier: number, reasonCode: number): void {
+    const { batch } = this;
+    batch.connections.push(connection);
+    batch.packetIdentifiers.push(packetIdentifier);
+    batch.refusals.push(reasonCode);
+    this.schedule();
+  }
+
+  /** The connection may have something to read. */
+  addReady(connection: Connection): void {
+    this.ready.push(connection);
+    this.schedule();
+  }
+
+  /** The connection has something to write. */
+  addDirty(connection: Connection): void {
+    this.dirty.push(connection);
+    this.schedule();
+  }
+
+  /** Resolves when everything published so far is acknowledged. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onDrained = resolve;
+      this.schedule();
+    });
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(() => this.run());
+  }
+
+  private run(): void {
+    this.scheduled = false;
+    if (this.batch.connections.length > 0) this.sendBatch();
+    const { ready, dirty } = this;
+    if (ready.length > 0) {
+      this.ready = [];
+      for (let i = 0; i < ready.length; i++) ready[i]!.pull();
+    }
+    // Reading made more connections dirty, in the same array.
+    this.dirty = [];
+    for (let i = 0; i < dirty.length; i++) dirty[i]!.flush();
+    if (this.sent.length === 0) this.onDrained?.();
+  }
+
+  private sendBatch(): void {
+    const { batch } = this;
+    this.batch = new PublishBatch();
+    this.sent.push(batch);
+    if (batch.outgoing.length === 0) {
+      this.complete(batch, NO_OUTCOMES);
+      return;
+    }
+    this.broker.send(batch.outgoing).then(
+      (outcomes) => this.complete(batch, outcomes),
+      (error: unknown) => {
+        this.log.error({ err: error }, 'a batch of published messages could not be stored');
+        this.complete(batch, NO_OUTCOMES);
+      },
+    );
+  }
+
+  /** Acknowledges in the order of receipt, even where a later batch was stored first. */
+  private complete(batch: PublishBatch, outcomes: readonly Outcome<Placed>[]): void {
+    batch.outcomes = outcomes;
+    while (this.sent[0]?.outcomes !== undefined) acknowledge(this.sent.shift()!);
+    if (this.sent.length === 0) this.onDrained?.();
+  }
+}
+
+function acknowledge({ connections, packetIdentifiers, refusals, outcomes }: PublishBatch): void {
+  let next = 0;
+  for (let i = 0; i < connections.length; i++) {
+    const outcome = refusals[i] === 0 ? outcomes![next++] : undefined;
+    const packetIdentifier = packetIdentifiers[i]!;
+    if (packetIdentifier === 0) continue;
+    if (refusals[i] !== 0) connections[i]!.published(packetIdentifier, refusals[i]!);
+    else if (outcome === undefined) connections[i]!.published(packetIdentifier, ReasonCode.unspecifiedError);
+    else connections[i]!.published(packetIdentifier, outcome.ok ? 0 : REASON_OF[outcome.error.code]);
+  }
+}

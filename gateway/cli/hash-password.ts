@@ -1,0 +1,10 @@
+import { createInterface } from 'node:readline/promises';
+import { hashPassword } from '../security/password.ts';
+
+/** Reads a password from standard input, so that it is in no shell history, and prints its verifier. */
+export async function runHashPassword(): Promise<void> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const password = await lines.question('password: ');
+  lines.close();
+  process.stdout.write(`${await hashPassword(password)}\n`);
+}

@@ -1,0 +1,78 @@
+import { GrpcAdapter } from '../adapters/grpc/grpc-adapter.ts';
+import { MqttAdapter } from '../adapters/mqtt/mqtt-adapter.ts';
+import { MQTT_ENVELOPE_READER } from '../adapters/mqtt/translate.ts';
+import { EmbeddedEngine } from '../adapters/storage/embedded/engine.ts';
+import { MemoryLog } from '../adapters/storage/embedded/log/memory-log.ts';
+import { MemoryMetaStore } from '../adapters/storage/embedded/memory-meta-store.ts';
+import { Broker } from '../core/broker.ts';
+import { DEFAULT_RETRY_POLICY } from '../core/model/consumer-group.ts';
+import { ALLOW_ALL } from '../core/ports/authorizer.ts';
+import type { Logger } from '../core/ports/logger.ts';
+import type { Config } from './config/schema.ts';
+import { TcpListener } from './listeners/tcp-listener.ts';
+import { readCertificate, selfSignedCertificate } from './security/certificate.ts';
+import { UserAuthenticator } from './security/user-authenticator.ts';
+import { SystemClock } from './system-clock.ts';
+
+/** A running gateway. */
+export interface Gateway {
+  readonly broker: Broker;
+  /** Where each protocol listens. */
+  readonly listeners: readonly TcpListener[];
+  /** Stops accepting, finishes what is in flight, and resolves when everything accepted is durable. */
+  stop(): Promise<void>;
+}
+
+/** Builds and starts a gateway: the only place that knows every adapter. */
+export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
+  const clock = new SystemClock();
+  const engine = new EmbeddedEngine(new MemoryLog(), { bytesMax: config.engine.bytesMax });
+  const broker = new Broker(
+    {
+      engine,
+      meta: new MemoryMetaStore(clock),
+      authenticator: new UserAuthenticator(config.users, config.anonymous),
+      authorizer: ALLOW_ALL,
+      clock,
+      log,
+      envelopeReaders: [MQTT_ENVELOPE_READER],
+    },
+    {
+      topics: { autoCreate: config.autoCreateTopics, countMax: config.topicsMax },
+      groups: { autoCreate: config.autoCreateGroups, countMax: config.groupsMax },
+      bodyBytesMax: config.bodyBytesMax,
+    },
+  );
+  await broker.start();
+  await declare(broker, config);
+  const mqtt = new MqttAdapter({ broker, options: config.mqtt, log });
+  const { tls } = config.grpc;
+  const certificate =
+    tls === undefined ? await selfSignedCertificate(clock.now()) : await readCertificate(tls.certFile, tls.keyFile);
+  const grpc = new GrpcAdapter({ broker, tls: certificate, log });
+  mqtt.start();
+  const listeners = [
+    ...config.mqtt.listeners.map((listener) => new TcpListener('mqtt', listener, mqtt)),
+    ...config.grpc.listeners.map((listener) => new TcpListener('grpc', listener, grpc)),
+  ];
+  const stop = async (): Promise<void> => {
+    for (const listener of listeners) listener.stopAccepting();
+    await Promise.all([mqtt.shutdown(config.shutdownGraceMs), grpc.shutdown(config.shutdownGraceMs)]);
+    await broker.stop();
+  };
+  try {
+    for (const listener of listeners) await listener.listen();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { broker, listeners, stop };
+}
+
+/** Topics and groups named in the configuration exist from the start. */
+async function declare(broker: Broker, { topics, groups }: Config): Promise<void> {
+  for (const topic of topics) await broker.topics.put(topic);
+  for (const { name, order, attemptsMax } of groups) {
+    await broker.groups.put({ name, order, retry: { ...DEFAULT_RETRY_POLICY, attemptsMax } });
+  }
+}

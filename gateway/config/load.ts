@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import { configSchema, type Config } from './schema.ts';
+
+/** The configuration cannot be used; the message says where and why, one line per problem. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** Reads and checks a YAML file. @throws ConfigError */
+export function loadConfig(file: string, overrides: readonly string[] = []): Config {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`${file}: cannot be read: ${(error as Error).message}`);
+  }
+  return parseConfig(text, file, overrides);
+}
+
+/**
+ * @param name of the text, for messages
+ * @param overrides `path.to.key=value` each; values are YAML
+ * @throws ConfigError
+ */
+export function parseConfig(text: string, name: string, overrides: readonly string[] = []): Config {
+  const document = parseDocument(text);
+  const [problem] = document.errors;
+  if (problem !== undefined) throw new ConfigError(`${name}: ${problem.message}`);
+  const values = (document.toJS() ?? {}) as Record<string, unknown>;
+  for (const override of overrides) applyOverride(values, override);
+  const parsed = configSchema.safeParse(values);
+  if (!parsed.success) throw new ConfigError(`${name}: ${describe(parsed.error)}`);
+  checkExposure(parsed.data);
+  return parsed.data;
+}
+
+function describe(error: z.ZodError): string {
+  return error.issues
+    .map((issue) => {
+      const path = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
+      return `${path.replace(/^\./, '') || 'the configuration'}: ${issue.message}`;
+    })
+    .join('\n');
+}
+
+function applyOverride(values: Record<string, unknown>, override: string): void {
+  const equals = override.indexOf('=');
+  if (equals < 1) throw new ConfigError(`--set ${override}: write path.to.key=value`);
+  const path = override.slice(0, equals).split('.');
+  const last = path.pop()!;
+  let at = values;
+  for (const key of path) {
+    const next = Object.hasOwn(at, key) ? at[key] : undefined;
+    // A null prototype: a path of `__proto__` is a key like any other, and then an unknown one.
+    if (typeof next !== 'object' || next === null) at[key] = Object.create(null) as unknown;
+    at = at[key] as Record<string, unknown>;
+  }
+  at[last] = parseDocument(override.slice(equals + 1)).toJS() as unknown;
+}
+
+/** Nobody becomes reachable from outside without having decided who may come in. */
+function checkExposure({ users, anonymous, mqtt, grpc }: Config): void {
+  if (users.length > 0 || anonymous) return;
+  for (const [protocol, { listeners }] of Object.entries({ mqtt, grpc })) {
+    for (const { host, port } of listeners) {
+      if (isLoopback(host)) continue;
+      throw new ConfigError(
+        `${protocol}.listeners: ${host}:${port} can be reached from other machines and there are no users, ` +
+          'so anyone could come in. Add `users`, or write `anonymous: true` if that is what you want.',
+      );
+    }
+  }
+}
+
+function isLoopback(host: string): boolean {
+  if (host === 'localhost' || host === '::1') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}

@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { DEFAULT_MQTT_OPTIONS } from '../../adapters/mqtt/options.ts';
+import { DEFAULT_RETRY_POLICY, GROUP_ORDERS } from '../../core/model/consumer-group.ts';
+import { LIMITS } from '../../core/model/limits.ts';
+import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
+import { parseVerifier } from '../security/password.ts';
+import { LOG_LEVELS } from '../telemetry/log.ts';
+
+const port = z.int().min(0).max(65_535);
+const count = z.int().min(1);
+const ms = z.int().min(1);
+
+const LOOPBACK = '127.0.0.1';
+
+function listeners(defaultPort: number) {
+  const listener = z.strictObject({ host: z.string().min(1).default(LOOPBACK), port: port.default(defaultPort) });
+  return z.array(listener).default([{ host: LOOPBACK, port: defaultPort }]);
+}
+
+const user = z.strictObject({
+  name: z.string().min(1),
+  password: z
+    .string()
+    .refine((text) => parseVerifier(text) !== undefined, {
+      error: 'not a scrypt verifier: make one with `npm start -- hash-password`',
+    })
+    .optional(),
+  secretKey: z.string().min(1).optional(),
+});
+
+const topic = z.strictObject({
+  name: z.string(),
+  type: z.enum(TOPIC_TYPES).default('MIXED'),
+  queues: z.int().min(1).max(LIMITS.queuesPerTopicMax).default(DEFAULT_QUEUES),
+  retention: z
+    .strictObject({
+      ms: ms.default(DEFAULT_RETENTION.ms),
+      bytesPerQueue: count.default(DEFAULT_RETENTION.bytesPerQueue),
+    })
+    .default({ ...DEFAULT_RETENTION }),
+});
+
+const group = z.strictObject({
+  name: z.string(),
+  order: z.enum(GROUP_ORDERS).default('concurrent'),
+  attemptsMax: z.int().min(1).max(1000).default(DEFAULT_RETRY_POLICY.attemptsMax),
+});
+
+const mqtt = z.strictObject({
+  listeners: listeners(1883),
+  connectTimeoutMs: ms.default(DEFAULT_MQTT_OPTIONS.connectTimeoutMs),
+  connectPacketBytesMax: count.default(DEFAULT_MQTT_OPTIONS.connectPacketBytesMax),
+  packetBytesMax: z.int().min(1024).max(268_435_460).default(DEFAULT_MQTT_OPTIONS.packetBytesMax),
+  connectionsMax: count.default(DEFAULT_MQTT_OPTIONS.connectionsMax),
+  subscriptionsPerClientMax: count.default(DEFAULT_MQTT_OPTIONS.subscriptionsPerClientMax),
+  topicLevelsMax: count.default(DEFAULT_MQTT_OPTIONS.topicLevelsMax),
+  inflightMax: z.int().min(1).max(65_535).default(DEFAULT_MQTT_OPTIONS.inflightMax),
+  receiveMaximum: z.int().min(1).max(65_535).default(DEFAULT_MQTT_OPTIONS.receiveMaximum),
+  keepAliveMaxS: z.int().min(0).max(65_535).default(DEFAULT_MQTT_OPTIONS.keepAliveMaxS),
+  outputBytesMax: z.int().min(65_536).default(DEFAULT_MQTT_OPTIONS.outputBytesMax),
+});
+
+const grpc = z.strictObject({
+  listeners: listeners(8081),
+  tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
+});
+
+/** Every key of gantry.yaml, with its default. Unknown keys are errors. */
+export const configSchema = z.strictObject({
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
+  engine: z
+    .strictObject({ type: z.literal('memory').default('memory'), bytesMax: count.default(2 * 1024 ** 3) })
+    .prefault({}),
+  mqtt: mqtt.prefault({}),
+  grpc: grpc.prefault({}),
+  users: z.array(user).default([]),
+  anonymous: z.boolean().default(false),
+  autoCreateTopics: z.boolean().default(true),
+  autoCreateGroups: z.boolean().default(true),
+  topicsMax: count.default(10_000),
+  groupsMax: count.default(10_000),
+  bodyBytesMax: z.int().min(1).max(64 * 1024 ** 2).default(LIMITS.bodyBytesMax),
+  topics: z.array(topic).default([]),
+  groups: z.array(group).default([]),
+  shutdownGraceMs: ms.default(10_000),
+});
+
+export type Config = z.output<typeof configSchema>;
+export type ListenerConfig = Config['mqtt']['listeners'][number];

@@ -1,0 +1,72 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { GrpcAdapter, type TlsMaterial } from '../../adapters/grpc/grpc-adapter.ts';
+import type { GrpcOptions } from '../../adapters/grpc/options.ts';
+import { EmbeddedEngine } from '../../adapters/storage/embedded/engine.ts';
+import { MemoryLog } from '../../adapters/storage/embedded/log/memory-log.ts';
+import { MemoryMetaStore } from '../../adapters/storage/embedded/memory-meta-store.ts';
+import { Broker } from '../../core/broker.ts';
+import type { Authenticator } from '../../core/ports/authenticator.ts';
+import { ALLOW_ALL, type Authorizer } from '../../core/ports/authorizer.ts';
+import type { Logger } from '../../core/ports/logger.ts';
+import { SystemClock } from '../../gateway/system-clock.ts';
+
+export interface GrpcServerParts {
+  readonly tls?: TlsMaterial;
+  readonly options?: Partial<GrpcOptions>;
+  readonly authenticator?: Authenticator;
+  readonly authorizer?: Authorizer;
+  readonly log?: Logger;
+}
+
+export interface GrpcServer {
+  readonly broker: Broker;
+  readonly adapter: GrpcAdapter;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const ANYONE: Authenticator = { authenticate: () => Promise.resolve({ name: 'anyone', anonymous: true }) };
+const SILENT: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+/** The gRPC adapter on a free port, over the real core and a memory engine. */
+export async function startGrpcServer(parts: GrpcServerParts = {}): Promise<GrpcServer> {
+  const clock = new SystemClock();
+  const log = parts.log ?? SILENT;
+  const broker = new Broker(
+    {
+      engine: new EmbeddedEngine(new MemoryLog(), { bytesMax: 256 * 1024 * 1024 }),
+      meta: new MemoryMetaStore(clock),
+      authenticator: parts.authenticator ?? ANYONE,
+      authorizer: parts.authorizer ?? ALLOW_ALL,
+      clock,
+      log,
+      envelopeReaders: [],
+    },
+    {
+      topics: { autoCreate: true, countMax: 100 },
+      groups: { autoCreate: true, countMax: 100 },
+      bodyBytesMax: 4 * 1024 * 1024,
+    },
+  );
+  await broker.start();
+  const { tls, options } = parts;
+  const adapter = new GrpcAdapter({ broker, log, ...(tls && { tls }), ...(options && { options }) });
+  await adapter.start();
+  const server = createServer({ pauseOnConnect: true }, (socket: Socket) => adapter.handleConnection(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { broker, adapter, port: portOf(server), close: () => close(server, adapter, broker) };
+}
+
+async function close(server: Server, adapter: GrpcAdapter, broker: Broker): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  await adapter.shutdown(500);
+  await closed;
+  await broker.stop();
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
