@@ -48,6 +48,9 @@ export class Decoder {
   #connectSeen = false;
   #firstBytes: Uint8Array;
   #closed = false;
+  #paused = false;
+  /** Received while paused, in order. */
+  #held: Buffer[] = [];
   readonly #publish = new PublishView();
 
   // The topic of the last PUBLISH: its bytes (in a buffer that may be longer) and its text.
@@ -88,10 +91,24 @@ export class Decoder {
   /** Ends decoding, also from inside the handler: it is not called again. */
   close(): void {
     this.#closed = true;
+    this.#held = [];
     this.#pending = null;
     this.#topicBytes = NO_BYTES;
     this.#topicLength = 0;
     this.#topicName = '';
+  }
+
+  /** Holds back everything behind the packet being handled until resume(): its answer has to be waited for. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Goes on with what was held back. Not to be called from inside the handler. Throws as push does. */
+  resume(): void {
+    this.#paused = false;
+    const held = this.#held;
+    this.#held = [];
+    for (const chunk of held) this.push(chunk);
   }
 
   /**
@@ -102,9 +119,14 @@ export class Decoder {
    */
   push(chunk: Buffer): void {
     if (this.#closed) return;
+    if (this.#paused) {
+      this.#held.push(chunk);
+      return;
+    }
     try {
       const at = this.#pending === null ? 0 : this.#continuePending(chunk);
-      if (!this.#closed && at < chunk.length) this.#decodeFrom(chunk, at);
+      if (this.#paused && at < chunk.length) this.#held.push(chunk.subarray(at));
+      else if (!this.#closed && at < chunk.length) this.#decodeFrom(chunk, at);
     } catch (error) {
       this.close();
       throw error;
@@ -132,6 +154,10 @@ export class Decoder {
       this.#decodePacket(buffer, firstByte, bodyAt, packetEnd);
       if (this.#closed) return;
       at = packetEnd;
+      if (this.#paused) {
+        if (at < end) this.#held.push(buffer.subarray(at));
+        return;
+      }
     }
     if (at < end) this.#keep(buffer, at);
   }
