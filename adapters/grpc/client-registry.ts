@@ -85,11 +85,12 @@ export class ClientRegistry {
     return client;
   }
 
-  /** The client said goodbye, or is taken for gone. */
+  /**
+   * The client said goodbye. It ends its telemetry stream itself: the Node.js client opens a new one when the server is
+   * first, and then never ends.
+   */
   remove(client: Client): void {
-    if (!this.clients.delete(client.id)) return;
-    for (const stream of client.streams) stream.end();
-    this.onGone(client.id);
+    if (this.clients.delete(client.id)) this.onGone(client.id);
   }
 
   /** Ends all streams; nobody counts as gone. */
@@ -104,7 +105,11 @@ export class ClientRegistry {
 
   private removeSilent(): void {
     const since = this.clock.now() - CLIENT_SILENCE_MAX_MS;
-    for (const client of this.clients.values()) if (client.lastSeenAt <= since) this.remove(client);
+    for (const client of this.clients.values()) {
+      if (client.lastSeenAt > since) continue;
+      for (const stream of client.streams) stream.end();
+      this.remove(client);
+    }
     this.sweep = this.clients.size === 0 ? undefined : this.clock.schedule(SWEEP_MS, () => this.removeSilent());
   }
 }

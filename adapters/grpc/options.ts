@@ -35,4 +35,4 @@ export const REQUEST_TIMEOUT_MS = 3_000;
 /** A long poll ends this much before the client gives up. */
 export const DEADLINE_MARGIN_MS = 500;
 /** When the settings are sent again after the first time (see telemetry.ts). */
-export const SETTINGS_REPEAT_MS = 1_000;
+export const SETTINGS_REPEATS_MS: readonly number[] = [200, 1_000];

@@ -115,7 +115,8 @@ export class Subscriptions {
     const { broker } = this.context;
     if (qos === 0) return { qos, live: broker.subscribeLive(topicFilter, this.subscriber), cursor: undefined };
     const cursor: Cursor = await broker.openCursor(topicFilter, () => this.markReady(cursor));
-    this.ready.add(cursor);
+    // The first read parks it.
+    this.markReady(cursor);
     return { qos, live: undefined, cursor };
   }
 

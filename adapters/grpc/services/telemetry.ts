@@ -4,7 +4,7 @@ import { checkTopicName } from '../../../core/model/names.ts';
 import { nameOf, requireGroup, requireTopic } from '../access.ts';
 import { contextOf, type CallContext } from '../call-context.ts';
 import type { Client, ClientStream } from '../client-registry.ts';
-import { SETTINGS_REPEAT_MS } from '../options.ts';
+import { SETTINGS_REPEATS_MS } from '../options.ts';
 import type { Settings, Settings__Output } from '../proto/generated/apache/rocketmq/v2/Settings.ts';
 import type {
   TelemetryCommand,
@@ -25,7 +25,7 @@ export class TelemetrySession implements ClientStream {
   private readonly parts: Parts;
   private readonly call: TelemetryCall;
   private client: Client | undefined;
-  private repetition: Disposable | undefined;
+  private repetitions: Disposable[] = [];
   private ended = false;
 
   constructor(parts: Parts, call: TelemetryCall) {
@@ -48,7 +48,7 @@ export class TelemetrySession implements ClientStream {
       this.fail(error);
     } finally {
       this.parts.stopping.removeEventListener('abort', this.onStopping);
-      this.repetition?.[Symbol.dispose]();
+      for (const repetition of this.repetitions) repetition[Symbol.dispose]();
       this.client?.streams.delete(this);
     }
   }
@@ -77,9 +77,12 @@ export class TelemetrySession implements ClientStream {
     this.sendSettings(completed);
     // The Node.js client begins to wait for its settings only after it has asked for all its routes, and then misses an
     // answer that came before. So it comes again a little later, and with the first heartbeat.
-    this.repetition ??= this.parts.broker.clock.schedule(SETTINGS_REPEAT_MS, () => {
-      if (client.settings !== undefined) this.sendSettings(client.settings);
-    });
+    if (this.repetitions.length > 0) return;
+    this.repetitions = SETTINGS_REPEATS_MS.map((ms) =>
+      this.parts.broker.clock.schedule(ms, () => {
+        if (client.settings !== undefined) this.sendSettings(client.settings);
+      }),
+    );
   }
 
   private async complete(settings: Settings__Output, context: CallContext): Promise<Settings> {
