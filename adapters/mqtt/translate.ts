@@ -89,9 +89,9 @@ export class InboundTranslator {
 const NOTHING = Buffer.alloc(0);
 
 function fieldProperties(publish: PublishView): Partial<MessageFields> | undefined {
-  const { userProperties = [] } = readProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd);
+  const properties = readProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd);
   const named = new Map<string, string>();
-  for (const [key, value] of userProperties) if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
+  for (const [key, value] of properties.userProperties ?? []) if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
   if (named.size === 0) return undefined;
   return {
     tag: named.get('tag'),

@@ -45,7 +45,7 @@ export class SendWindow {
   private grow(): Uint8Array {
     const old = this.acknowledged;
     const ring = new Uint8Array(old === undefined ? FIRST_CAPACITY : old.length * 2);
-    for (let i = this.base; old !== undefined && i < this.next; i++) ring[i % ring.length] = old[i % old.length]!;
+    if (old !== undefined) for (let i = this.base; i < this.next; i++) ring[i % ring.length] = old[i % old.length]!;
     this.acknowledged = ring;
     return ring;
   }

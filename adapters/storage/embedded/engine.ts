@@ -139,7 +139,7 @@ export class EmbeddedEngine implements MessageEngine {
       if (deliveries.length > 0 || request.waitMs <= 0) return Promise.resolve(deliveries);
       return this.parked.park(request, signal);
     } catch (error) {
-      return Promise.reject(error as BrokerError);
+      return Promise.reject(error);
     }
   }
 
