@@ -81,7 +81,8 @@ function stopOnSignal(gateway: Gateway, log: ReturnType<typeof createLog>): void
 try {
   await main();
 } catch (error) {
-  const isUsage = error instanceof ConfigError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
+  const isUsage =
+    error instanceof ConfigError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
   process.stderr.write(`gantry: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(isUsage ? 2 : 1);
 }

@@ -75,7 +75,9 @@ export class Connection implements PacketHandler, LiveSubscriber {
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('drain', () => this.drained());
     socket.on('end', () => socket.end());
-    socket.on('error', (error) => context.log.debug({ err: error, client: this.clientIdentifier }, 'MQTT socket error'));
+    socket.on('error', (error) =>
+      context.log.debug({ err: error, client: this.clientIdentifier }, 'MQTT socket error'),
+    );
     socket.on('close', () => this.closed());
   }
 
@@ -118,7 +120,14 @@ export class Connection implements PacketHandler, LiveSubscriber {
     }
     this.output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
     const { chunk, used } = this.output;
-    this.output.used = encodeAcknowledgement(chunk, used, PacketType.puback, packetIdentifier, reasonCode, this.version);
+    this.output.used = encodeAcknowledgement(
+      chunk,
+      used,
+      PacketType.puback,
+      packetIdentifier,
+      reasonCode,
+      this.version,
+    );
     this.becomeDirty();
   }
 
@@ -136,9 +145,7 @@ export class Connection implements PacketHandler, LiveSubscriber {
       case 'connect':
         return this.inOrder(this.connect(packet));
       case 'subscribe':
-        return this.inOrder(
-          this.subscriptions.subscribe(packet, this.version).then((suback) => this.write(suback)),
-        );
+        return this.inOrder(this.subscriptions.subscribe(packet, this.version).then((suback) => this.write(suback)));
       case 'unsubscribe':
         return this.inOrder(this.subscriptions.unsubscribe(packet).then((unsuback) => this.write(unsuback)));
       case 'pingreq':

@@ -42,7 +42,7 @@ export class MqttContext {
     this.broker = broker;
     this.options = options;
     this.log = log;
-    this.turn = new Turn(broker, log);
+    this.turn = new Turn(broker, log, () => this.translator.recycle());
     this.outbound = new OutboundTranslator((message) => broker.view(message));
     this.nowMs = broker.clock.now();
   }

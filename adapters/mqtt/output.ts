@@ -39,7 +39,8 @@ export class Output {
     if (this.used + bytes <= this.chunk.length) return;
     if (this.used > 0) this.full.push({ chunk: this.chunk, used: this.used });
     else if (this.chunk !== EMPTY) giveBack(this.chunk);
-    this.chunk = bytes <= CHUNK_BYTES ? (pool.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)) : Buffer.allocUnsafeSlow(bytes);
+    this.chunk =
+      bytes <= CHUNK_BYTES ? (pool.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)) : Buffer.allocUnsafeSlow(bytes);
     this.used = 0;
   }
 

@@ -6,7 +6,14 @@ import {
   NO_PRIORITY,
   writeMessageHeader,
 } from '../../core/model/message-layout.ts';
-import { encodeMessage, encodeSystemFields, Message, type MessageFields, type Property } from '../../core/model/message.ts';
+import {
+  encodeMessage,
+  encodeSystemFields,
+  Message,
+  messageFlags,
+  type MessageFields,
+  type Property,
+} from '../../core/model/message.ts';
 import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
 import { copyBytes } from './codec/bytes.ts';
 import { copyForwardableProperties, type PublishSource } from './codec/encoder.ts';
@@ -46,7 +53,8 @@ export class InboundTranslator {
   /** The message of a PUBLISH; it has its own bytes. `nowMs` is when it was received. */
   message(publish: PublishView, nowMs: number): Message {
     const { buffer, topicStart, topicEnd, payloadStart, payloadEnd } = publish;
-    const fields = publish.hasUserProperties ? fieldProperties(publish) : undefined;
+    const fields =
+      publish.hasUserProperties || publish.messageExpiryIntervalS >= 0 ? fieldsOf(publish, nowMs) : undefined;
     const system = fields === undefined ? NOTHING : encodeSystemFields(fields);
     const propertiesRoom = publish.propertiesEnd - publish.propertiesStart;
     const bytesMax = MESSAGE_HEADER_BYTES + system.length + (payloadEnd - topicStart) + 2 + propertiesRoom;
@@ -59,22 +67,24 @@ export class InboundTranslator {
     if (propertiesRoom > 0) at = copyForwardableProperties(publish, target, at);
     const envelopeBytes = at - envelopeAt;
     const end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
-    const expiryS = publish.messageExpiryIntervalS;
     writeMessageHeader(
       target,
       start,
-      publish.qos,
+      fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos }),
       envelopeBytes > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
       fields?.priority ?? NO_PRIORITY,
       nowMs,
-      expiryS < 0 ? 0 : nowMs + expiryS * 1000,
-      fields?.deliverAt ?? 0,
       system.length,
       0,
       envelopeBytes,
     );
     this.used = end;
     return new Message(target, start, end);
+  }
+
+  /** Nobody needs the messages made so far any more: their memory is used again, which spares the garbage collector. */
+  recycle(): void {
+    if (this.arena.length === ARENA_BYTES) this.used = 0;
   }
 
   private reserve(bytes: number): number {
@@ -88,12 +98,18 @@ export class InboundTranslator {
 
 const NOTHING = Buffer.alloc(0);
 
-function fieldProperties(publish: PublishView): Partial<MessageFields> | undefined {
+/** The fields of the core message that the publisher's properties stand for. */
+function fieldsOf(publish: PublishView, nowMs: number): Partial<MessageFields> {
+  const expiryS = publish.messageExpiryIntervalS;
+  const expiresAt = expiryS < 0 ? undefined : nowMs + expiryS * 1000;
+  if (!publish.hasUserProperties) return { expiresAt };
   const properties = readProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd);
   const named = new Map<string, string>();
-  for (const [key, value] of properties.userProperties ?? []) if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
-  if (named.size === 0) return undefined;
+  for (const [key, value] of properties.userProperties ?? []) {
+    if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
+  }
   return {
+    expiresAt,
     tag: named.get('tag'),
     keys: named.get('keys')?.split(',') ?? [],
     messageId: named.get('message-id'),

@@ -27,6 +27,7 @@ const NO_OUTCOMES: readonly Outcome<Placed>[] = [];
 export class Turn {
   private readonly broker: Broker;
   private readonly log: Logger;
+  private readonly onAllStored: () => void;
   private batch = new PublishBatch();
   /** Sent and not yet acknowledged to the publishers, in order [MQTT-4.6.0-2]. */
   private readonly sent: PublishBatch[] = [];
@@ -35,8 +36,10 @@ export class Turn {
   private scheduled = false;
   private onDrained: (() => void) | undefined;
 
-  constructor(broker: Broker, log: Logger) {
+  /** @param onAllStored called when no published message is waited for: the broker is done with their bytes */
+  constructor(broker: Broker, log: Logger, onAllStored: () => void) {
     this.broker = broker;
+    this.onAllStored = onAllStored;
     this.log = log;
   }
 
@@ -119,7 +122,9 @@ export class Turn {
   private complete(batch: PublishBatch, outcomes: readonly Outcome<Placed>[]): void {
     batch.outcomes = outcomes;
     while (this.sent[0]?.outcomes !== undefined) acknowledge(this.sent.shift()!);
-    if (this.sent.length === 0) this.onDrained?.();
+    if (this.sent.length > 0) return;
+    if (this.batch.outgoing.length === 0) this.onAllStored();
+    this.onDrained?.();
   }
 }
 

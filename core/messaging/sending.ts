@@ -34,7 +34,12 @@ export class Sending {
 
   private missingTopics(batch: readonly OutgoingMessage[]): string[] {
     const missing: string[] = [];
-    for (const { topic } of batch) {
+    let last: string | undefined;
+    for (let i = 0; i < batch.length; i++) {
+      const { topic } = batch[i]!;
+      // Batches are mostly runs of one topic.
+      if (topic === last) continue;
+      last = topic;
       if (this.topics.get(topic) === undefined && !missing.includes(topic)) missing.push(topic);
     }
     return missing;
@@ -52,15 +57,19 @@ export class Sending {
   private sendKnown(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
     let waitingLive: [Message, AddressRoute][] | undefined;
+    let spec: TopicSpec | undefined;
+    let route: AddressRoute | undefined;
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
-      const spec = this.topics.get(outgoing.topic);
+      const before = i === 0 ? undefined : batch[i - 1];
+      if (outgoing.topic !== before?.topic) spec = this.topics.get(outgoing.topic);
       const error = spec === undefined ? this.missing(outgoing.topic) : this.check(outgoing.message, spec);
       if (error !== undefined) {
         (refused ??= new Map()).set(i, error);
         continue;
       }
-      const route = this.router.route(outgoing.address);
+      // A subscription cannot change between two messages of a batch.
+      if (route === undefined || outgoing.address !== before?.address) route = this.router.route(outgoing.address);
       outgoing.lightQueues = route.lightQueues;
       outgoing.queue = this.chooseQueue(outgoing.message, route, spec!.queues);
       if (route.live.length === 0) continue;

@@ -17,6 +17,6 @@ export function deadLetterCopy(message: StoredMessage): Message {
   message.buffer.copy(target, 0, message.start, systemStart);
   added.copy(target, MESSAGE_HEADER_BYTES);
   message.buffer.copy(target, MESSAGE_HEADER_BYTES + added.length, systemStart, message.end);
-  target.writeUInt32LE(target.readUInt32LE(28) + added.length, 28);
+  target.writeUInt32LE(target.readUInt32LE(12) + added.length, 12);
   return new Message(target, 0, target.length);
 }

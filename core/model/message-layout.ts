@@ -2,31 +2,36 @@
  * The bytes of a message. It is encoded once, by the adapter that took it in, and never rewritten: the engine stores these
  * bytes, and an adapter of the publisher's own protocol copies ranges of them to its subscribers.
  *
- * | at | size | field                                                              |
- * |----|------|--------------------------------------------------------------------|
- * | 0  | 1    | format, 1                                                          |
- * | 1  | 1    | flags: bits 0-1 quality of service, 2 text body, 3 derived address |
- * | 2  | 1    | envelope protocol, 0 when there is none                            |
- * | 3  | 1    | priority, 255 when there is none                                   |
- * | 4  | 8    | bornAt, milliseconds                                               |
- * | 12 | 8    | expiresAt, milliseconds, 0 never                                   |
- * | 20 | 8    | deliverAt, milliseconds, 0 at once                                 |
- * | 28 | 4    | bytes of the system section                                        |
- * | 32 | 4    | bytes of the property section                                      |
- * | 36 | 4    | bytes of the envelope                                              |
- * | 40 |      | system section: {field u8, length u32, bytes}...                   |
- * |    |      | property section: {key length u16, key, value length u32, value}...|
- * |    | 2    | address length, big endian                                         |
- * |    |      | address, envelope, body                                            |
+ * | at | size | field                                                               |
+ * |----|------|---------------------------------------------------------------------|
+ * | 0  | 1    | format, 1                                                           |
+ * | 1  | 1    | flags: bits 0-1 quality of service, 2 text body, 3 derived address, |
+ * |    |      | 4 has an expiry, 5 has a delivery time                              |
+ * | 2  | 1    | envelope protocol, 0 when there is none                             |
+ * | 3  | 1    | priority, 255 when there is none                                    |
+ * | 4  | 8    | bornAt, milliseconds                                                |
+ * | 12 | 4    | bytes of the system section                                         |
+ * | 16 | 4    | bytes of the property section                                       |
+ * | 20 | 4    | bytes of the envelope                                               |
+ * | 24 |      | system section: {field u8, length u32, bytes}...                    |
+ * |    |      | property section: {key length u16, key, value length u32, value}... |
+ * |    | 2    | address length, big endian                                          |
+ * |    |      | address, envelope, body                                             |
  *
  * The tail is laid out as MQTT has it (length, topic name, properties, payload), so that the most frequent crossing, MQTT
  * to MQTT, copies one range. Numbers are little endian except the address length.
  */
 export const MESSAGE_FORMAT = 1;
-export const MESSAGE_HEADER_BYTES = 40;
+export const MESSAGE_HEADER_BYTES = 24;
 export const NO_PRIORITY = 255;
 
-export const MessageFlag = { qosMask: 0b11, text: 0b100, derivedAddress: 0b1000 } as const;
+export const MessageFlag = {
+  qosMask: 0b11,
+  text: 0b100,
+  derivedAddress: 0b1000,
+  hasExpiry: 0b1_0000,
+  hasDeliveryTime: 0b10_0000,
+} as const;
 
 /** Ids of the system section; never reused. */
 export const SystemField = {
@@ -42,6 +47,10 @@ export const SystemField = {
   deadLetterTopic: 10,
   deadLetterMessageId: 11,
   bodyEncoding: 12,
+  /** Milliseconds since the epoch, float64. */
+  expiresAt: 13,
+  /** Milliseconds since the epoch, float64. */
+  deliverAt: 14,
 } as const;
 
 /** Who took the message in; the ids are stored, so they are never reused. */
@@ -59,8 +68,6 @@ export function writeMessageHeader(
   envelope: EnvelopeProtocol,
   priority: number,
   bornAt: number,
-  expiresAt: number,
-  deliverAt: number,
   systemBytes: number,
   propertiesBytes: number,
   envelopeBytes: number,
@@ -70,10 +77,20 @@ export function writeMessageHeader(
   target[at + 2] = envelope;
   target[at + 3] = priority;
   target.writeDoubleLE(bornAt, at + 4);
-  target.writeDoubleLE(expiresAt, at + 12);
-  target.writeDoubleLE(deliverAt, at + 20);
-  target.writeUInt32LE(systemBytes, at + 28);
-  target.writeUInt32LE(propertiesBytes, at + 32);
-  target.writeUInt32LE(envelopeBytes, at + 36);
+  writeUint32(target, at + 12, systemBytes);
+  writeUint32(target, at + 16, propertiesBytes);
+  writeUint32(target, at + 20, envelopeBytes);
   return at + MESSAGE_HEADER_BYTES;
+}
+
+/** Buffer's own method checks its arguments, which costs more than the work (Node 20). */
+function writeUint32(target: Buffer, at: number, value: number): void {
+  target[at] = value;
+  target[at + 1] = value >>> 8;
+  target[at + 2] = value >>> 16;
+  target[at + 3] = value >>> 24;
+}
+
+export function readUint32(source: Buffer, at: number): number {
+  return (source[at]! | (source[at + 1]! << 8) | (source[at + 2]! << 16) | (source[at + 3]! << 24)) >>> 0;
 }

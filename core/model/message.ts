@@ -5,6 +5,7 @@ import {
   MESSAGE_HEADER_BYTES,
   MessageFlag,
   NO_PRIORITY,
+  readUint32,
   SystemField,
   writeMessageHeader,
 } from './message-layout.ts';
@@ -32,10 +33,10 @@ export class Message {
     this.buffer = buffer;
     this.start = start;
     this.end = end;
-    const lengthAt = start + MESSAGE_HEADER_BYTES + buffer.readUInt32LE(start + 28) + buffer.readUInt32LE(start + 32);
+    const lengthAt = start + MESSAGE_HEADER_BYTES + readUint32(buffer, start + 12) + readUint32(buffer, start + 16);
     this.addressStart = lengthAt + 2;
     this.addressEnd = this.addressStart + ((buffer[lengthAt]! << 8) | buffer[lengthAt + 1]!);
-    this.envelopeEnd = this.addressEnd + buffer.readUInt32LE(start + 36);
+    this.envelopeEnd = this.addressEnd + readUint32(buffer, start + 20);
   }
 
   get bytes(): number {
@@ -65,11 +66,11 @@ export class Message {
   }
   /** Milliseconds since the epoch; 0 never. */
   get expiresAt(): number {
-    return this.buffer.readDoubleLE(this.start + 12);
+    return this.flaggedTime(MessageFlag.hasExpiry, SystemField.expiresAt);
   }
   /** Milliseconds since the epoch; 0 at once. */
   get deliverAt(): number {
-    return this.buffer.readDoubleLE(this.start + 20);
+    return this.flaggedTime(MessageFlag.hasDeliveryTime, SystemField.deliverAt);
   }
   get address(): string {
     return this.buffer.toString('utf8', this.addressStart, this.addressEnd);
@@ -85,7 +86,7 @@ export class Message {
   }
   /** False for the plain message of most publishers; saves looking for fields one by one. */
   get hasSystemFields(): boolean {
-    return this.buffer.readUInt32LE(this.start + 28) !== 0;
+    return this.buffer.readUInt32LE(this.start + 12) !== 0;
   }
   /** Whether it has system fields or own properties, that is, more than address, envelope and body. */
   get hasOwnFields(): boolean {
@@ -117,7 +118,7 @@ export class Message {
   /** The bytes of a system field, undefined when it is not there. */
   systemBytes(wanted: number): Buffer | undefined {
     let at = this.start + MESSAGE_HEADER_BYTES;
-    const end = at + this.buffer.readUInt32LE(this.start + 28);
+    const end = at + this.buffer.readUInt32LE(this.start + 12);
     while (at < end) {
       const from = at + 5;
       const to = from + this.buffer.readUInt32LE(at + 1);
@@ -131,8 +132,8 @@ export class Message {
   get ownProperties(): Property[] {
     const properties: Property[] = [];
     const { buffer } = this;
-    let at = this.start + MESSAGE_HEADER_BYTES + buffer.readUInt32LE(this.start + 28);
-    const end = at + buffer.readUInt32LE(this.start + 32);
+    let at = this.start + MESSAGE_HEADER_BYTES + buffer.readUInt32LE(this.start + 12);
+    const end = at + buffer.readUInt32LE(this.start + 16);
     while (at < end) {
       const valueAt = at + 2 + buffer.readUInt16LE(at);
       const valueEnd = valueAt + 4 + buffer.readUInt32LE(valueAt);
@@ -142,9 +143,14 @@ export class Message {
     return properties;
   }
 
+  private flaggedTime(flag: number, field: number): number {
+    if ((this.buffer[this.start + 1]! & flag) === 0) return 0;
+    return this.systemBytes(field)?.readDoubleLE(0) ?? 0;
+  }
+
   private forEachSystemField(visit: (field: number, from: number, to: number) => void): void {
     let at = this.start + MESSAGE_HEADER_BYTES;
-    const end = at + this.buffer.readUInt32LE(this.start + 28);
+    const end = at + this.buffer.readUInt32LE(this.start + 12);
     while (at < end) {
       const to = at + 5 + this.buffer.readUInt32LE(at + 1);
       visit(this.buffer[at]!, at + 5, to);
@@ -226,19 +232,13 @@ export function encodeMessage(fields: MessageFields): Message {
     envelope.length +
     fields.body.length;
   const target = Buffer.allocUnsafeSlow(length);
-  const flags =
-    (fields.qos ?? 1) |
-    (fields.text === true ? MessageFlag.text : 0) |
-    (fields.addressDerived === true ? MessageFlag.derivedAddress : 0);
   let at = writeMessageHeader(
     target,
     0,
-    flags,
+    messageFlags(fields),
     fields.envelope?.protocol ?? EnvelopeProtocol.none,
     fields.priority ?? NO_PRIORITY,
     fields.bornAt,
-    fields.expiresAt ?? 0,
-    fields.deliverAt ?? 0,
     system.length,
     properties.length,
     envelope.length,
@@ -250,6 +250,29 @@ export function encodeMessage(fields: MessageFields): Message {
   target.set(envelope, at);
   target.set(fields.body, at + envelope.length);
   return new Message(target, 0, length);
+}
+
+/** The flags byte that goes with the fields. Quality of service is 1 unless said otherwise. */
+export function messageFlags(fields: Partial<MessageFields>): number {
+  return (
+    (fields.qos ?? 1) |
+    (fields.text === true ? MessageFlag.text : 0) |
+    (fields.addressDerived === true ? MessageFlag.derivedAddress : 0) |
+    (isTime(fields.expiresAt) ? MessageFlag.hasExpiry : 0) |
+    (isTime(fields.deliverAt) ? MessageFlag.hasDeliveryTime : 0)
+  );
+}
+
+/** 0 stands for none, as the getters answer it. */
+function isTime(time: number | undefined): time is number {
+  return time !== undefined && time !== 0;
+}
+
+function timeBytes(time: number | undefined): Buffer | undefined {
+  if (!isTime(time)) return undefined;
+  const bytes = Buffer.allocUnsafe(8);
+  bytes.writeDoubleLE(time, 0);
+  return bytes;
 }
 
 /** The system section of the fields given, empty when there are none. */
@@ -275,6 +298,8 @@ export function encodeSystemFields(fields: Partial<MessageFields>): Buffer {
   put(SystemField.deadLetterTopic, fields.deadLetter?.topic);
   put(SystemField.deadLetterMessageId, fields.deadLetter?.messageId);
   put(SystemField.bodyEncoding, fields.bodyEncoding);
+  put(SystemField.expiresAt, timeBytes(fields.expiresAt));
+  put(SystemField.deliverAt, timeBytes(fields.deliverAt));
   return Buffer.concat(parts);
 }
 

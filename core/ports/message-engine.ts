@@ -144,7 +144,7 @@ export interface MessageEngine {
   /** Entries below the offset are not needed any more. */
   trimLightQueue(name: string, before: number): void;
 
-  /** Resolves when durable, one outcome each, in order. The message bytes are copied before it returns. */
+  /** Resolves when durable, one outcome each, in order. The bytes of the messages may be overwritten after that. */
   send(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]>;
   receive(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]>;
   settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]>;

@@ -79,7 +79,11 @@ export const configSchema = z.strictObject({
   autoCreateGroups: z.boolean().default(true),
   topicsMax: count.default(10_000),
   groupsMax: count.default(10_000),
-  bodyBytesMax: z.int().min(1).max(64 * 1024 ** 2).default(LIMITS.bodyBytesMax),
+  bodyBytesMax: z
+    .int()
+    .min(1)
+    .max(64 * 1024 ** 2)
+    .default(LIMITS.bodyBytesMax),
   topics: z.array(topic).default([]),
   groups: z.array(group).default([]),
   shutdownGraceMs: ms.default(10_000),

@@ -121,9 +121,12 @@ export class EmbeddedEngine implements MessageEngine {
     const at = this.clock.now();
     const outcomes: Outcome<Placed>[] = [];
     let sends = batch;
+    let queue: MessageQueue | undefined;
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
-      if (this.hasQueue(outgoing)) outcomes.push(succeeded(this.state.append(outgoing, at)));
+      // Batches are mostly runs of one queue.
+      if (outgoing.queue !== queue?.id || outgoing.topic !== queue.topic) queue = this.queueOf(outgoing);
+      if (queue !== undefined) outcomes.push(succeeded(this.state.appendTo(queue, outgoing, at)));
       else {
         outcomes.push(failed('TOPIC_NOT_FOUND', `no queue ${outgoing.queue} in topic ${outgoing.topic}`));
         sends = sends.filter((other) => other !== outgoing);
@@ -170,7 +173,7 @@ export class EmbeddedEngine implements MessageEngine {
     const problem = this.roomFor(send);
     if (problem !== undefined) return { ok: false, error: problem };
     const at = this.clock.now();
-    const missing = send.find((outgoing) => !this.hasQueue(outgoing));
+    const missing = send.find((outgoing) => this.queueOf(outgoing) === undefined);
     if (missing !== undefined) return failed('TOPIC_NOT_FOUND', `no queue ${missing.queue} in topic ${missing.topic}`);
     const leases = settle.map((settlement) => this.liveLease(settlement, at));
     const repeats = new Set(settle.map(({ receipt }) => receipt)).size < settle.length;
@@ -337,8 +340,8 @@ export class EmbeddedEngine implements MessageEngine {
     }
   }
 
-  private hasQueue(outgoing: OutgoingMessage): boolean {
-    return this.state.topics.get(outgoing.topic)?.queues[outgoing.queue] !== undefined;
+  private queueOf(outgoing: OutgoingMessage): MessageQueue | undefined {
+    return this.state.topics.get(outgoing.topic)?.queues[outgoing.queue];
   }
 
   private roomFor(batch: readonly OutgoingMessage[]): BrokerError | undefined {

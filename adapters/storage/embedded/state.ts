@@ -84,7 +84,11 @@ export class EngineState {
 
   /** Stores one message and its references. */
   append(outgoing: OutgoingMessage, at: number): Placed {
-    const queue = this.topics.get(outgoing.topic)!.queues[outgoing.queue]!;
+    return this.appendTo(this.topics.get(outgoing.topic)!.queues[outgoing.queue]!, outgoing, at);
+  }
+
+  /** The same, for callers who know the queue. */
+  appendTo(queue: MessageQueue, outgoing: OutgoingMessage, at: number): Placed {
     const offset = queue.append(outgoing.message, at);
     this.touch(queue);
     const { lightQueues } = outgoing;
