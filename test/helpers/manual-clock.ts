@@ -1,0 +1,48 @@
+import type { Clock } from '../../core/ports/clock.ts';
+
+interface Task {
+  readonly at: number;
+  readonly order: number;
+  readonly run: () => void;
+}
+
+/** Time that passes only when a test says so. */
+export class ManualClock implements Clock {
+  private time: number;
+  private order = 0;
+  private readonly tasks = new Set<Task>();
+
+  constructor(time = 1_700_000_000_000) {
+    this.time = time;
+  }
+
+  now(): number {
+    return this.time;
+  }
+
+  schedule(delayMs: number, run: () => void): Disposable {
+    const task = { at: this.time + delayMs, order: this.order++, run };
+    this.tasks.add(task);
+    return { [Symbol.dispose]: () => void this.tasks.delete(task) };
+  }
+
+  /** Lets time pass, running what is due in order, and what the tasks resolve in between. */
+  async advance(ms: number): Promise<void> {
+    const end = this.time + ms;
+    for (;;) {
+      const [next] = [...this.tasks].filter(({ at }) => at <= end).toSorted((a, b) => a.at - b.at || a.order - b.order);
+      if (next === undefined) break;
+      this.time = Math.max(this.time, next.at);
+      this.tasks.delete(next);
+      next.run();
+      await settled();
+    }
+    this.time = end;
+    await settled();
+  }
+}
+
+/** Resolves when all promises that can go on have gone on. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
