@@ -11,7 +11,16 @@ import type { Authenticator, Credentials, Principal } from './ports/authenticato
 import type { Action, Authorizer, Resource } from './ports/authorizer.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Logger } from './ports/logger.ts';
-import type { Delivery, MessageEngine, OutgoingMessage, Placed, Settled, Settlement } from './ports/message-engine.ts';
+import type { Source } from './model/topic.ts';
+import type {
+  Delivery,
+  GroupState,
+  MessageEngine,
+  OutgoingMessage,
+  Placed,
+  Settled,
+  Settlement,
+} from './ports/message-engine.ts';
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
@@ -113,6 +122,11 @@ export class Broker {
   /** A client whose leases were renewed is gone: what it held comes back. */
   releaseLeasesOf(owner: string): Promise<void> {
     return this.renewal.releaseOwner(owner);
+  }
+
+  /** How far a consumer group is in each queue of a source. @throws BrokerError when there is no such group or source */
+  groupState(group: string, source: Source): Promise<GroupState[]> {
+    return this.ports.engine.groupState(group, source);
   }
 
   /** At most once: messages are handed over in process while the subscription lives. */

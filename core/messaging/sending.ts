@@ -59,6 +59,7 @@ export class Sending {
     let waitingLive: [Message, AddressRoute][] | undefined;
     let spec: TopicSpec | undefined;
     let route: AddressRoute | undefined;
+    let routedAddress: string | undefined;
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
       const before = i === 0 ? undefined : batch[i - 1];
@@ -69,7 +70,10 @@ export class Sending {
         continue;
       }
       // A subscription cannot change between two messages of a batch.
-      if (route === undefined || outgoing.address !== before?.address) route = this.router.route(outgoing.address);
+      if (route === undefined || outgoing.address !== routedAddress) {
+        routedAddress = outgoing.address;
+        route = this.router.route(routedAddress);
+      }
       outgoing.lightQueues = route.lightQueues;
       outgoing.queue = this.chooseQueue(outgoing.message, route, spec!.queues);
       if (route.live.length === 0) continue;
@@ -82,7 +86,7 @@ export class Sending {
     if (refused === undefined && waitingLive === undefined) return sent;
     return sent.then((outcomes) => {
       // The engine fails a batch as a whole (store full), so the first outcome speaks for those that wait.
-      if (outcomes[0]?.ok === true) for (const [message, route] of waitingLive ?? []) deliverLive(message, route);
+      if (outcomes[0]?.ok === true) for (const [message, to] of waitingLive ?? []) deliverLive(message, to);
       return refused === undefined ? outcomes : mergeRefused(batch.length, outcomes, refused);
     });
   }
