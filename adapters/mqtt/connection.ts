@@ -193,6 +193,8 @@ export class Connection implements PacketHandler, LiveSubscriber {
     if (this.phase === 'closed') return;
     this.output.flush();
     this.isBlocked = this.socket.writableLength > this.context.options.outputBytesMax;
+    // Reading ended at the output's limit, or was held back by it, and the socket has taken everything: no drain follows.
+    if (!this.isBlocked && this.subscriptions.hasReady && this.sendWindow.room > 0) this.becomeReady();
   }
 
   /** Ends the connection from our side; MQTT 5 clients are told why. */

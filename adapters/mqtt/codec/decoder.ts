@@ -125,8 +125,10 @@ export class Decoder {
     }
     try {
       const at = this.#pending === null ? 0 : this.#continuePending(chunk);
-      if (this.#paused && at < chunk.length) this.#held.push(chunk.subarray(at));
-      else if (!this.#closed && at < chunk.length) this.#decodeFrom(chunk, at);
+      if (!this.#closed && at < chunk.length) {
+        if (this.#paused) this.#held.push(chunk.subarray(at));
+        else this.#decodeFrom(chunk, at);
+      }
     } catch (error) {
       this.close();
       throw error;

@@ -252,9 +252,10 @@ function decodeAuth(reader: Reader): Packet {
   const reasonCode = reader.byte('reason code');
   checkReasonCode(PacketType.auth, reasonCode);
   const properties = reader.properties(PropertyOwner.auth);
+  reader.finish();
+  if (properties === undefined && reasonCode === ReasonCode.success) return { type: 'auth', reasonCode };
   // Section 3.15.2.2.2
   if (properties?.authenticationMethod === undefined) throw protocolError('an AUTH without authentication method');
-  reader.finish();
   return { type: 'auth', reasonCode, properties };
 }
 

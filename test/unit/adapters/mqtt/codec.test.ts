@@ -3,6 +3,7 @@ import t from 'tap';
 import { CodecError } from '../../../../adapters/mqtt/codec/codec-error.ts';
 import { encodePacket } from '../../../../adapters/mqtt/codec/encoder.ts';
 import type { Packet, ProtocolVersion } from '../../../../adapters/mqtt/codec/packet.ts';
+import { oracleFault } from '../../../helpers/mqtt-packet-faults.ts';
 import { PacketCollector, randomConnect, randomPacket } from '../../../helpers/mqtt-packets.ts';
 import { Random, testSeed } from '../../../helpers/random.ts';
 import { MALFORMED } from './malformed-packets.ts';
@@ -105,7 +106,7 @@ t.test(`${MALFORMED.length} malformed inputs, each refused with its reason`, asy
         refused = error;
       }
       if (!(refused instanceof CodecError))
-        wrong.push(`${name}: ${refused === undefined ? 'accepted' : String(refused)}`);
+        wrong.push(`${name}: ${refused instanceof Error ? refused.message : 'accepted'}`);
       else if (refused.reasonCode !== reasonCode) {
         wrong.push(
           `${name}: 0x${refused.reasonCode.toString(16)} (${refused.message}) instead of 0x${reasonCode.toString(16)}`,
@@ -124,6 +125,7 @@ t.test('mqtt-packet agrees with valid packets', async (t) => {
     const to = random.pick(['server', 'client'] as const);
     const isConnect = to === 'server' && random.chance(0.2);
     const packet = isConnect ? randomConnect(random, version) : randomPacket(random, version, to);
+    if (oracleFault(packet) !== undefined) continue;
     const bytes = encodePacket(packet, version);
     const theirs = parser({ protocolVersion: version });
     let read: { cmd: string } | undefined;

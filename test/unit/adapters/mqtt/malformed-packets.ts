@@ -320,7 +320,7 @@ for (const [name, reasonCode, bytes] of [
   ['user property with bad UTF-8', MALFORMED_PACKET, [0x26, 0, 1, 0xff, 0, 1, 97]],
   ['user property without value', MALFORMED_PACKET, [0x26, 0, 1, 97]],
 ] as const) {
-  add('server', 5, reasonCode as number, name, publishWith(...(bytes as readonly number[])));
+  add('server', 5, reasonCode, name, publishWith(...(bytes as readonly number[])));
 }
 add('server', 5, MALFORMED_PACKET, 'property length beyond the packet', packet(0x30, ...text('t'), 50, 1));
 add('server', 5, MALFORMED_PACKET, 'padded property length', packet(0x30, ...text('t'), 0x80, 0x00));
