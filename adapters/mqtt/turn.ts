@@ -90,6 +90,12 @@ export class Turn {
   private run(): void {
     this.scheduled = false;
     if (this.batch.connections.length > 0) this.sendBatch();
+    this.serve();
+    if (this.sent.length === 0) this.onDrained?.();
+  }
+
+  /** Reads for the connections that have something to read, then writes to every socket once. */
+  private serve(): void {
     const { ready, dirty } = this;
     if (ready.length > 0) {
       this.ready = [];
@@ -98,7 +104,6 @@ export class Turn {
     // Reading made more connections dirty, in the same array.
     this.dirty = [];
     for (let i = 0; i < dirty.length; i++) dirty[i]!.flush();
-    if (this.sent.length === 0) this.onDrained?.();
   }
 
   private sendBatch(): void {
@@ -122,6 +127,8 @@ export class Turn {
   private complete(batch: PublishBatch, outcomes: readonly Outcome<Placed>[]): void {
     batch.outcomes = outcomes;
     while (this.sent[0]?.outcomes !== undefined) acknowledge(this.sent.shift()!);
+    // What was stored is served at once: the next turn would come later and bring nothing more.
+    this.serve();
     if (this.sent.length > 0) return;
     if (this.batch.outgoing.length === 0) this.onAllStored();
     this.onDrained?.();

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { GrpcAdapter, type TlsMaterial } from '../../adapters/grpc/grpc-adapter.ts';
 import type { GrpcOptions } from '../../adapters/grpc/options.ts';
 import { EmbeddedEngine } from '../../adapters/storage/embedded/engine.ts';
@@ -10,6 +10,7 @@ import type { Authenticator } from '../../core/ports/authenticator.ts';
 import { ALLOW_ALL, type Authorizer } from '../../core/ports/authorizer.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { SystemClock } from '../../gateway/system-clock.ts';
+import { SILENT } from './silent-logger.ts';
 
 export interface GrpcServerParts {
   readonly tls?: TlsMaterial;
@@ -17,6 +18,7 @@ export interface GrpcServerParts {
   readonly authenticator?: Authenticator;
   readonly authorizer?: Authorizer;
   readonly log?: Logger;
+  readonly autoCreate?: boolean;
 }
 
 export interface GrpcServer {
@@ -27,12 +29,12 @@ export interface GrpcServer {
 }
 
 const ANYONE: Authenticator = { authenticate: () => Promise.resolve({ name: 'anyone', anonymous: true }) };
-const SILENT: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /** The gRPC adapter on a free port, over the real core and a memory engine. */
 export async function startGrpcServer(parts: GrpcServerParts = {}): Promise<GrpcServer> {
   const clock = new SystemClock();
   const log = parts.log ?? SILENT;
+  const autoCreate = parts.autoCreate ?? true;
   const broker = new Broker(
     {
       engine: new EmbeddedEngine(new MemoryLog(), { bytesMax: 256 * 1024 * 1024 }),
@@ -44,8 +46,8 @@ export async function startGrpcServer(parts: GrpcServerParts = {}): Promise<Grpc
       envelopeReaders: [],
     },
     {
-      topics: { autoCreate: true, countMax: 100 },
-      groups: { autoCreate: true, countMax: 100 },
+      topics: { autoCreate, countMax: 100 },
+      groups: { autoCreate, countMax: 100 },
       bodyBytesMax: 4 * 1024 * 1024,
     },
   );
@@ -68,5 +70,7 @@ async function close(server: Server, adapter: GrpcAdapter, broker: Broker): Prom
 }
 
 function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port;
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen on a TCP port');
+  return address.port;
 }

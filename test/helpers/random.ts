@@ -22,6 +22,16 @@ export class Random {
     return low + Math.floor(this.next() * (high - low + 1));
   }
 
+  /** An integer in [0, limit). */
+  below(limit: number): number {
+    return this.int(0, limit - 1);
+  }
+
+  /** Each value with the probability given. */
+  some<T>(values: readonly T[], probability: number): T[] {
+    return values.filter(() => this.chance(probability));
+  }
+
   chance(probability: number): boolean {
     return this.next() < probability;
   }
@@ -44,4 +54,10 @@ export class Random {
 export function testSeed(): number {
   const given = process.env['GANTRY_SEED'];
   return given === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(given);
+}
+
+/** Seeds for `count` runs; with GANTRY_SEED just that one. */
+export function seeds(count: number): number[] {
+  const first = testSeed();
+  return process.env['GANTRY_SEED'] === undefined ? Array.from({ length: count }, (_, i) => (first + i) >>> 0) : [first];
 }

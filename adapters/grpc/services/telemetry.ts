@@ -40,9 +40,7 @@ export class TelemetrySession implements ClientStream {
     this.parts.stopping.addEventListener('abort', this.onStopping);
     try {
       const context = await contextOf(this.parts.broker, this.call);
-      for await (const command of this.call as AsyncIterable<TelemetryCommand__Output>) {
-        if (command.settings) await this.applySettings(command.settings, context);
-      }
+      if (!this.call.cancelled) await this.serve(context);
       this.end();
     } catch (error) {
       this.fail(error);
@@ -66,6 +64,21 @@ export class TelemetrySession implements ClientStream {
   }
 
   private readonly onStopping = (): void => this.end();
+
+  /** Handles commands one by one; resolves when the client ends its side. */
+  private serve(context: CallContext): Promise<void> {
+    const { call } = this;
+    // Not `for await`: that destroys the stream with its readable side, and the final status with it.
+    return new Promise((resolve, reject) => {
+      call.once('end', resolve);
+      call.once('close', resolve);
+      call.on('data', (command: TelemetryCommand__Output) => {
+        if (!command.settings) return;
+        call.pause();
+        this.applySettings(command.settings, context).then(() => call.resume(), reject);
+      });
+    });
+  }
 
   private async applySettings(settings: Settings__Output, context: CallContext): Promise<void> {
     const completed = await this.complete(settings, context);

@@ -117,10 +117,13 @@ export class EngineState {
     }
   }
 
-  /** Hands out the queues appended to since the last call, each with the end it has now. */
+  /** Ends a batch: hands out the queues appended to since the last call, each with the end it has now. */
   takeTouched(): { queue: MessageQueue | LightQueue; end: number }[] {
     const touched = this.touched.map((queue) => ({ queue, end: queue.appended }));
-    for (const { queue } of touched) queue.isTouched = false;
+    for (const { queue } of touched) {
+      queue.isTouched = false;
+      if (queue instanceof MessageQueue) queue.flush();
+    }
     this.touched = [];
     return touched;
   }

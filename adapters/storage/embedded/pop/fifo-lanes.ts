@@ -23,6 +23,8 @@ export class FifoLanes {
   /** Lanes worth a look, in the order they became so. */
   private readonly ready = new Set<Lane>();
   private current: Lane | undefined;
+  /** Lanes the receive in progress took from. */
+  private readonly touched: Lane[] = [];
 
   add(offset: number, messageGroup: string | undefined): void {
     const key = messageGroup ?? '';
@@ -83,13 +85,12 @@ export class FifoLanes {
     this.current = undefined;
   }
 
-  private readonly touched: Lane[] = [];
-
   private nextReady(): Lane | undefined {
     for (const lane of this.ready) {
       this.ready.delete(lane);
-      if (lane.held > 0 || lane.taken > 0) continue;
-      this.touched.push(lane);
+      if (lane.held > 0 || lane.taken === lane.offsets.length) continue;
+      // A lane comes back within one receive when a message was admitted behind those it took.
+      if (lane.taken === 0) this.touched.push(lane);
       return lane;
     }
     return undefined;

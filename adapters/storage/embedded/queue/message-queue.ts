@@ -49,10 +49,16 @@ export class MessageQueue implements ReadableQueue {
   append(message: Message, storedAt: number): number {
     let segment = this.segments.at(-1);
     if (segment === undefined || !segment.append(message, storedAt)) {
+      segment?.flush();
       segment = this.addSegment(message.bytes);
       segment.append(message, storedAt);
     }
     return this.appended++;
+  }
+
+  /** Copies the messages appended so far; before that their bytes must not change. */
+  flush(): void {
+    this.segments.at(-1)?.flush();
   }
 
   get(offset: number): StoredMessage | undefined {

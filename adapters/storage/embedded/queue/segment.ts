@@ -14,6 +14,10 @@ export class Segment {
   /** Entry i starts at positions[i] and ends at positions[i + 1]. */
   private readonly positions: Uint32Array;
   private readonly storedAts: Float64Array;
+  /** Source bytes not copied yet: messages that lie side by side where they were made are copied at once. */
+  private run: Buffer | undefined;
+  private runStart = 0;
+  private runEnd = 0;
 
   constructor(baseOffset: number, bytes: number) {
     this.baseOffset = baseOffset;
@@ -31,19 +35,33 @@ export class Segment {
     return this.baseOffset + this.count;
   }
 
-  /** Copies the message in; false when there is no room left. */
+  /** Takes the message in; its bytes must stay as they are until `flush`. False when there is no room left. */
   append(message: Message, storedAt: number): boolean {
     const at = this.positions[this.count]!;
     const end = at + message.bytes;
     if (end > this.buffer.length || this.count === this.storedAts.length) return false;
-    message.buffer.copy(this.buffer, at, message.start, message.end);
+    if (message.buffer !== this.run || message.start !== this.runEnd) {
+      this.flush();
+      this.run = message.buffer;
+      this.runStart = message.start;
+    }
+    this.runEnd = message.end;
     this.storedAts[this.count] = storedAt;
     this.youngestAt = storedAt;
     this.positions[++this.count] = end;
     return true;
   }
 
+  /** Copies what was taken in. */
+  flush(): void {
+    if (this.run === undefined) return;
+    const end = this.positions[this.count]!;
+    this.run.copy(this.buffer, end - (this.runEnd - this.runStart), this.runStart, this.runEnd);
+    this.run = undefined;
+  }
+
   get(offset: number, topic: string, queue: number): StoredMessage {
+    if (this.run !== undefined) this.flush();
     const i = offset - this.baseOffset;
     return new StoredMessage(
       this.buffer,

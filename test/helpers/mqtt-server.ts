@@ -1,0 +1,59 @@
+import { MqttAdapter } from '../../adapters/mqtt/mqtt-adapter.ts';
+import { DEFAULT_MQTT_OPTIONS, type MqttOptions } from '../../adapters/mqtt/options.ts';
+import { MQTT_ENVELOPE_READER } from '../../adapters/mqtt/translate.ts';
+import { EmbeddedEngine } from '../../adapters/storage/embedded/engine.ts';
+import { MemoryLog } from '../../adapters/storage/embedded/log/memory-log.ts';
+import { MemoryMetaStore } from '../../adapters/storage/embedded/memory-meta-store.ts';
+import { Broker } from '../../core/broker.ts';
+import { ALLOW_ALL } from '../../core/ports/authorizer.ts';
+import { TcpListener } from '../../gateway/listeners/tcp-listener.ts';
+import { UserAuthenticator, type UserConfig } from '../../gateway/security/user-authenticator.ts';
+import { ManualClock } from './manual-clock.ts';
+import { SILENT } from './silent-logger.ts';
+
+export interface MqttServer {
+  readonly broker: Broker;
+  readonly clock: ManualClock;
+  readonly port: number;
+  /** Ends every connection, as a shutdown of the gateway does. */
+  close(): Promise<void>;
+}
+
+/** The MQTT adapter on a free port, over the real core and a memory engine. Its time only passes when a test says so. */
+export async function startMqttServer(
+  options: Partial<MqttOptions> = {},
+  users: readonly UserConfig[] = [],
+): Promise<MqttServer> {
+  const clock = new ManualClock();
+  const broker = new Broker(
+    {
+      engine: new EmbeddedEngine(new MemoryLog(), { bytesMax: 512 * 1024 * 1024 }),
+      meta: new MemoryMetaStore(clock),
+      authenticator: new UserAuthenticator(users, false),
+      authorizer: ALLOW_ALL,
+      clock,
+      log: SILENT,
+      envelopeReaders: [MQTT_ENVELOPE_READER],
+    },
+    {
+      topics: { autoCreate: true, countMax: 1000 },
+      groups: { autoCreate: true, countMax: 1000 },
+      bodyBytesMax: 4 * 1024 * 1024,
+    },
+  );
+  await broker.start();
+  const adapter = new MqttAdapter({ broker, options: { ...DEFAULT_MQTT_OPTIONS, ...options }, log: SILENT });
+  adapter.start();
+  const listener = new TcpListener('mqtt', { host: '127.0.0.1', port: 0 }, adapter);
+  await listener.listen();
+  return {
+    broker,
+    clock,
+    port: listener.address.port,
+    async close() {
+      listener.stopAccepting();
+      await adapter.shutdown(1000);
+      await broker.stop();
+    },
+  };
+}
