@@ -30,7 +30,10 @@ function sourceFiles(folder: string): SourceFile[] {
 
 function importsOf(path: string, text: string): string[] {
   const specifiers = [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^;'"]*?\bfrom\s*['"]([^'"]+)['"]/g)];
-  specifiers.push(...text.matchAll(/\bimport\s*\(\s*['"]([^'"]+)['"]/g), ...text.matchAll(/\nimport\s+['"]([^'"]+)['"]/g));
+  specifiers.push(
+    ...text.matchAll(/\bimport\s*\(\s*['"]([^'"]+)['"]/g),
+    ...text.matchAll(/\nimport\s+['"]([^'"]+)['"]/g),
+  );
   return specifiers.map(([, specifier]) =>
     specifier!.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(path), specifier!)) : specifier!,
   );
@@ -51,7 +54,8 @@ function violation(path: string, imported: string): string | undefined {
     if (CORE_FORBIDDEN.test(imported)) return 'the core does no I/O';
     if (!isLocal) return imported.startsWith('node:') ? undefined : 'the core uses no library';
     if (path.startsWith('core/model/') && !within('core/model')) return 'core/model imports nothing else';
-    if (path.startsWith('core/ports/') && !within('core/model') && !within('core/ports')) return 'core/ports sees the model';
+    if (path.startsWith('core/ports/') && !within('core/model') && !within('core/ports'))
+      return 'core/ports sees the model';
     return within('core') ? undefined : 'the core sees only the core';
   }
   if (!path.startsWith('adapters/') || !isLocal) {
@@ -94,7 +98,9 @@ function withoutTypeImports(text: string): string {
 
 function isBarrel({ text }: SourceFile): boolean {
   const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '').trim();
-  return code.length > 0 && code.split(';').every((part) => part.trim() === '' || /^export\b[^=]*\bfrom\b/.test(part.trim()));
+  return (
+    code.length > 0 && code.split(';').every((part) => part.trim() === '' || /^export\b[^=]*\bfrom\b/.test(part.trim()))
+  );
 }
 
 const files = FOLDERS.flatMap(sourceFiles);

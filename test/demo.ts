@@ -57,7 +57,9 @@ async function demonstrate(): Promise<void> {
   });
   say('device    published {"kWh":42} to "devices/7/telemetry" at QoS 1 and got its PUBACK');
   const message = await reading.promise;
-  say(`backend   received ${message.body.toString()} on topic "${message.topic}", delivery attempt ${message.deliveryAttempt}`);
+  say(
+    `backend   received ${message.body.toString()} on topic "${message.topic}", delivery attempt ${message.deliveryAttempt}`,
+  );
   for (const [key, value] of message.properties) say(`          property ${key} = ${value}`);
 
   const command = expected<string>();

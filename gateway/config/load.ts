@@ -29,7 +29,7 @@ export function parseConfig(text: string, name: string, overrides: readonly stri
   const document = parseDocument(text);
   const [problem] = document.errors;
   if (problem !== undefined) throw new ConfigError(`${name}: ${problem.message}`);
-  const values = (document.toJS() ?? {}) as Record<string, unknown>;
+  const values = (document.toJS() ?? {}) as unknown;
   for (const override of overrides) applyOverride(values, override);
   const parsed = configSchema.safeParse(values);
   if (!parsed.success) throw new ConfigError(`${name}: ${describe(parsed.error)}`);
@@ -46,19 +46,28 @@ function describe(error: z.ZodError): string {
     .join('\n');
 }
 
-function applyOverride(values: Record<string, unknown>, override: string): void {
+function applyOverride(values: unknown, override: string): void {
   const equals = override.indexOf('=');
   if (equals < 1) throw new ConfigError(`--set ${override}: write path.to.key=value`);
   const path = override.slice(0, equals).split('.');
   const last = path.pop()!;
+  const document = parseDocument(override.slice(equals + 1));
+  const [problem] = document.errors;
+  if (problem !== undefined) throw new ConfigError(`--set ${override}: ${problem.message}`);
   let at = values;
   for (const key of path) {
-    const next = Object.hasOwn(at, key) ? at[key] : undefined;
-    // A null prototype: a path of `__proto__` is a key like any other, and then an unknown one.
-    if (typeof next !== 'object' || next === null) at[key] = Object.create(null) as unknown;
-    at = at[key] as Record<string, unknown>;
+    // Something else than a mapping stays as it is: it is refused by the schema.
+    if (typeof at !== 'object' || at === null) return;
+    const next = Object.hasOwn(at, key) ? (at as Record<string, unknown>)[key] : undefined;
+    if (typeof next !== 'object' || next === null) setOwn(at, key, {});
+    at = (at as Record<string, unknown>)[key];
   }
-  at[last] = parseDocument(override.slice(equals + 1)).toJS() as unknown;
+  if (typeof at === 'object' && at !== null) setOwn(at, last, document.toJS() as unknown);
+}
+
+/** Defined rather than assigned: `__proto__` is a key like any other, and then an unknown one. */
+function setOwn(target: object, key: string, value: unknown): void {
+  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** Nobody becomes reachable from outside without having decided who may come in. */

@@ -59,5 +59,7 @@ export function testSeed(): number {
 /** Seeds for `count` runs; with GANTRY_SEED just that one. */
 export function seeds(count: number): number[] {
   const first = testSeed();
-  return process.env['GANTRY_SEED'] === undefined ? Array.from({ length: count }, (_, i) => (first + i) >>> 0) : [first];
+  return process.env['GANTRY_SEED'] === undefined
+    ? Array.from({ length: count }, (_, i) => (first + i) >>> 0)
+    : [first];
 }

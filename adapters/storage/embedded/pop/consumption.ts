@@ -158,7 +158,10 @@ export class Consumption {
       const time = this.heap.topTime;
       const offset = this.heap.topOffset;
       this.heap.pop();
-      if (this.isScheduled(time, offset)) return offset;
+      if (!this.isScheduled(time, offset)) continue;
+      // The heap may hold the same moment twice (extended to where it was): the second is void from here on.
+      this.window.wait(offset);
+      return offset;
     }
     return this.admitNext();
   }

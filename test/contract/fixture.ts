@@ -1,0 +1,71 @@
+import { encodeMessage, type MessageFields } from '../../core/model/message.ts';
+import type { GroupOrder } from '../../core/model/consumer-group.ts';
+import type { Retention, Source } from '../../core/model/topic.ts';
+import type { Clock } from '../../core/ports/clock.ts';
+import { OutgoingMessage, type MessageEngine, type ReceiveRequest } from '../../core/ports/message-engine.ts';
+
+/** A clock the suite can move: at once for a manual one, by waiting for a real one. */
+export interface TestClock extends Clock {
+  advance(ms: number): Promise<void>;
+}
+
+/** One started engine. */
+export interface RunningEngine {
+  readonly engine: MessageEngine;
+  readonly clock: TestClock;
+}
+
+/** What the suite needs to know about an engine. */
+export interface EngineFixture {
+  readonly name: string;
+  /** A started engine without any topic of this suite. */
+  create(): Promise<RunningEngine>;
+  /** Stops the engine and starts it again on what it stored; engines that keep nothing leave it out. */
+  restart?(running: RunningEngine): Promise<RunningEngine>;
+  /** How much longer than asked a lease may be, in milliseconds; 0 on a manual clock. */
+  readonly toleranceMs: number;
+  readonly histories: number;
+  readonly stepsPerHistory: number;
+}
+
+export const DEFAULT_RETENTION_FOR_TESTS: Retention = { ms: 72 * 3_600_000, bytesPerQueue: 64 * 1024 * 1024 };
+
+/** A message whose body is its id. */
+export function outgoing(
+  topic: string,
+  id: string,
+  fields: Partial<MessageFields> & { readonly queue?: number; readonly lightQueues?: readonly string[] } = {},
+): OutgoingMessage {
+  const { queue = 0, lightQueues = [], ...rest } = fields;
+  const message = encodeMessage({ address: `${topic}/a`, body: Buffer.from(id), bornAt: 1, messageId: id, ...rest });
+  const made = new OutgoingMessage(topic, message.address, message);
+  made.queue = queue;
+  made.lightQueues = lightQueues;
+  return made;
+}
+
+export async function addTopic(
+  engine: MessageEngine,
+  name: string,
+  queues = 1,
+  retention: Retention = DEFAULT_RETENTION_FOR_TESTS,
+): Promise<void> {
+  await engine.ensureTopic({ name, type: 'MIXED', queues, retention });
+}
+
+export async function addGroup(
+  engine: MessageEngine,
+  name: string,
+  order: GroupOrder = 'concurrent',
+  attemptsMax = 16,
+): Promise<void> {
+  await engine.ensureGroup({ name, order, retry: { attemptsMax, backoff: { kind: 'listed', delaysMs: [1000] } } });
+}
+
+/** A request that takes up to 32 messages now, leased for 30 s. */
+export function request(group: string, source: Source | string, changes: Partial<ReceiveRequest> = {}): ReceiveRequest {
+  const from: Source = typeof source === 'string' ? { kind: 'topic', topic: source } : source;
+  return { group, source: from, max: 32, bytesMax: 1 << 24, waitMs: 0, leaseMs: 30_000, ...changes };
+}
+
+export const NEVER_ABORTED = new AbortController().signal;

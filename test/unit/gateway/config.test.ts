@@ -1,0 +1,100 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { DEFAULT_MQTT_OPTIONS } from '../../../adapters/mqtt/options.ts';
+import { ConfigError, loadConfig, parseConfig } from '../../../gateway/config/load.ts';
+
+/** The message of the ConfigError that the text leads to. */
+function problemOf(text: string, ...overrides: string[]): string {
+  try {
+    parseConfig(text, 'gantry.yaml', overrides);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return 'none';
+}
+
+t.test('defaults', async (t) => {
+  const config = parseConfig('', 'nothing');
+  t.match(config, {
+    log: { level: 'info' },
+    engine: { type: 'memory' },
+    grpc: { listeners: [{ host: '127.0.0.1', port: 8081 }] },
+    users: [],
+    anonymous: false,
+    autoCreateTopics: true,
+    autoCreateGroups: true,
+    shutdownGraceMs: 10_000,
+  });
+  const { listeners, ...options } = config.mqtt;
+  t.same(options, DEFAULT_MQTT_OPTIONS);
+  t.same(listeners, [{ host: '127.0.0.1', port: 1883 }]);
+});
+
+t.test('config/gantry.yaml says the defaults', async (t) => {
+  t.same(loadConfig('config/gantry.yaml'), parseConfig('', 'nothing'));
+});
+
+t.test('unknown keys and wrong values are refused with their path', async (t) => {
+  const cases: [string, RegExp][] = [
+    ['mqtt: { inflightMaximum: 5 }', /^gantry\.yaml: mqtt: .*inflightMaximum/],
+    ['colour: red', /^gantry\.yaml: the configuration: .*colour/],
+    ['mqtt: { inflightMax: 0 }', /^gantry\.yaml: mqtt\.inflightMax: /],
+    ['mqtt: { inflightMax: 65536 }', /mqtt\.inflightMax: /],
+    ['mqtt: { inflightMax: many }', /mqtt\.inflightMax: /],
+    ['grpc: { listeners: [{ port: 1 }, { port: 65536 }] }', /grpc\.listeners\[1\]\.port: /],
+    ['topics: [{ name: a, type: FUNNY }]', /topics\[0\]\.type: /],
+    ['users: [{ name: a, password: secret }]', /users\[0\]\.password: .*hash-password/],
+    ['log: { level: loud }', /log\.level: /],
+    ['grpc: { tls: { certFile: a } }', /grpc\.tls\.keyFile: /],
+    ['mqtt: [', /^gantry\.yaml: /],
+    ['- a', /^gantry\.yaml: the configuration: /],
+    ['text', /^gantry\.yaml: the configuration: /],
+  ];
+  for (const [text, message] of cases) t.match(problemOf(text), message, text);
+  t.equal(problemOf('mqtt: { inflightMax: 0, receiveMaximum: 0 }').split('\n').length, 2, 'one line per problem');
+});
+
+t.test('a file that is not there', async (t) => {
+  t.throws(() => loadConfig('/nowhere/gantry.yaml'), { name: 'ConfigError', message: /^\/nowhere\/gantry\.yaml: / });
+  const file = join(mkdtempSync(join(tmpdir(), 'gantry-config-')), 'gantry.yaml');
+  writeFileSync(file, 'mqtt: { inflightMax: 7 }\n');
+  t.equal(loadConfig(file).mqtt.inflightMax, 7);
+  t.equal(loadConfig(file, ['mqtt.inflightMax=8']).mqtt.inflightMax, 8);
+});
+
+t.test('overrides', async (t) => {
+  const text = 'mqtt: { inflightMax: 5, receiveMaximum: 6 }';
+  const config = parseConfig(text, 'gantry.yaml', [
+    'mqtt.inflightMax=9',
+    'log.level=error',
+    'anonymous=true',
+    'grpc.listeners=[{ host: ::1, port: 0 }]',
+    'mqtt.inflightMax=10',
+  ]);
+  t.match(config, { mqtt: { inflightMax: 10, receiveMaximum: 6 }, log: { level: 'error' }, anonymous: true });
+  t.same(config.grpc.listeners, [{ host: '::1', port: 0 }]);
+  t.match(problemOf('', 'mqtt.inflightMax'), /^--set mqtt\.inflightMax: /);
+  t.match(problemOf('', '=5'), /^--set =5: /);
+  t.match(problemOf('', 'mqtt.colour=red'), /mqtt: .*colour/);
+  t.match(problemOf('', '__proto__.polluted=1'), /__proto__/);
+  t.match(problemOf('', 'constructor.prototype.polluted=1'), /constructor/);
+  t.notOk('polluted' in {});
+  t.match(problemOf('', 'anonymous=['), /^--set anonymous=\[: /, 'a value that is no YAML');
+  t.match(problemOf('text', 'anonymous=true'), /^gantry\.yaml: the configuration: /, 'nothing to override in');
+});
+
+t.test('nobody becomes reachable from outside without users', async (t) => {
+  for (const host of ['0.0.0.0', '::', '192.168.1.5', 'example.org']) {
+    const open = `mqtt.listeners=[{ host: '${host}', port: 1883 }]`;
+    t.match(problemOf('', open), new RegExp(`mqtt\\.listeners: ${host}:1883 .*\`users\`.*\`anonymous: true\``));
+    t.equal(problemOf('', open, 'anonymous=true'), 'none');
+    t.equal(problemOf('', open, 'users=[{ name: a, secretKey: b }]'), 'none');
+  }
+  t.match(problemOf('', 'grpc.listeners=[{ host: 0.0.0.0 }]'), /^grpc\.listeners: 0\.0\.0\.0:8081 /);
+  for (const host of ['localhost', '127.0.0.1', '127.8.8.8', '::1']) {
+    t.equal(problemOf('', `mqtt.listeners=[{ host: '${host}', port: 0 }]`), 'none', host);
+  }
+});
