@@ -217,7 +217,9 @@ export class GroupModel {
     const wanted = live.map(({ receipt }) => receipt).toSorted();
     const got = deliveries.map(({ receipt }) => receipt).toSorted();
     if (wanted.join() !== got.join()) {
-      throw new Violation(`${this.name} got [${got}] instead of [${wanted}] for the repeated attempt ${attemptId}`);
+      throw new Violation(
+        `${this.name} got [${got.join()}] instead of [${wanted.join()}] for the repeated attempt ${attemptId}`,
+      );
     }
     for (const { receipt, attempt, visibleAt } of deliveries) {
       const progress = this.progressOf(receipt);

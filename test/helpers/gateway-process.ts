@@ -28,7 +28,7 @@ export async function startGatewayProcess(overrides: readonly string[] = []): Pr
   const log: Record<string, unknown>[] = [];
   const ports = new Map<string, number>();
   await new Promise<void>((resolve, reject) => {
-    createInterface({ input: child.stdout! }).on('line', (line) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
       const entry = JSON.parse(line) as Record<string, unknown>;
       log.push(entry);
       if (typeof entry['protocol'] === 'string') ports.set(entry['protocol'], entry['port'] as number);

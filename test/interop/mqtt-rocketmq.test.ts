@@ -53,7 +53,7 @@ function faults(received: readonly MessageView[]): string[] {
     seen.add(i);
     const isV5 = i % 2 === 1;
     if (message.topic !== 'devices') wrong.push(`${i}: topic ${message.topic}`);
-    if (message.corrupted === true) wrong.push(`${i}: corrupted`);
+    if (message.corrupted) wrong.push(`${i}: corrupted`);
     if (message.body.toString() !== bodyOf(i)) wrong.push(`${i}: body`);
     if (message.properties.get('gantry-address') !== `devices/${i % DEVICES}/telemetry`) wrong.push(`${i}: address`);
     if (isV5 && message.properties.get('sensor') !== `s${i}`) wrong.push(`${i}: user property`);

@@ -297,7 +297,10 @@ t.test('QoS 0 and 1', async (t) => {
       two.map(({ payload }) => payload.toString()),
       ['fits', 'fits'],
     );
-    t.same(two.map(({ qos }) => qos).toSorted(), [0, 1]);
+    t.same(
+      two.map(({ qos }) => qos).toSorted((a, b) => a - b),
+      [0, 1],
+    );
     t.same(await client.fence(), []);
     client.destroy();
     publisher.destroy();
@@ -405,7 +408,10 @@ t.test('SUBSCRIBE and UNSUBSCRIBE', async (t) => {
     const publisher = await RawMqttClient.connected(port);
     await publisher.publish(topic, 'x');
     const two = await client.many('publish', 2);
-    t.same(two.map(({ qos }) => qos).toSorted(), [0, 1]);
+    t.same(
+      two.map(({ qos }) => qos).toSorted((a, b) => a - b),
+      [0, 1],
+    );
     t.same(await client.fence(), []);
     client.destroy();
     publisher.destroy();
@@ -554,7 +560,7 @@ t.test('1,000 malformed connections disturb nobody', { timeout: 60_000 }, async 
     );
     client.send(publishPacket(topic, `${round}`, { qos: 1, packetIdentifier: 5 }));
     const two = [await client.take(), await client.take()];
-    t.same(two.map((packet) => packet?.type).toSorted(), ['puback', 'publish']);
+    t.same(new Set(two.map((packet) => packet?.type)), new Set(['puback', 'publish']));
     client.send(puback(round + 1));
   }
   t.same(await client.fence(), []);

@@ -21,8 +21,10 @@ t.test('a port that is taken', async (t) => {
   t.teardown(() => other.close());
   const { port } = other.address() as AddressInfo;
   const result = await runGateway(
-    ...['--set', `mqtt.listeners=[{ port: ${port} }]`],
-    ...['--set', 'grpc.listeners=[{ port: 0 }]'],
+    '--set',
+    `mqtt.listeners=[{ port: ${port} }]`,
+    '--set',
+    'grpc.listeners=[{ port: 0 }]',
   );
   t.match(result, { code: 1, stderr: new RegExp(`cannot listen for mqtt on 127.0.0.1:${port}: `) });
 });
