@@ -14,8 +14,8 @@ export class Sending {
   private readonly router: AddressRouter;
   private readonly bodyBytesMax: number;
   private roundRobin = 0;
-  /** Set while topics are being created: later batches wait behind it, so that none overtakes. */
-  private creating: Promise<void> | undefined;
+  /** Set while topics are being created: later batches line up here, so that none overtakes. */
+  private waiting: (() => void)[] | undefined;
 
   constructor(engine: MessageEngine, topics: Topics, router: AddressRouter, bodyBytesMax: number) {
     this.engine = engine;
@@ -26,10 +26,10 @@ export class Sending {
 
   /** One outcome per message, in order, when all of them are durable or refused. */
   send(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
-    if (this.creating !== undefined) return this.creating.then(() => this.send(batch));
+    const { waiting } = this;
+    if (waiting !== undefined) return new Promise((resolve) => waiting.push(() => resolve(this.send(batch))));
     const missing = this.missingTopics(batch);
-    if (missing.length === 0) return this.sendKnown(batch);
-    return this.create(missing).then(() => this.sendKnown(batch));
+    return missing.length === 0 ? this.sendKnown(batch) : this.createAndSend(missing, batch);
   }
 
   private missingTopics(batch: readonly OutgoingMessage[]): string[] {
@@ -45,13 +45,16 @@ export class Sending {
     return missing;
   }
 
-  private create(names: readonly string[]): Promise<void> {
+  private async createAndSend(names: readonly string[], batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
+    const waiting: (() => void)[] = [];
+    this.waiting = waiting;
     // A topic that cannot be created shows when its messages are checked.
-    const created = Promise.allSettled(names.map((name) => this.topics.use(name))).then(() => {
-      this.creating = undefined;
-    });
-    this.creating = created;
-    return created;
+    await Promise.allSettled(names.map((name) => this.topics.use(name)));
+    this.waiting = undefined;
+    const sent = this.sendKnown(batch);
+    // In the same turn: a batch sent from now on comes behind all of these.
+    for (const sendNext of waiting) sendNext();
+    return sent;
   }
 
   private sendKnown(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {

@@ -42,12 +42,19 @@ export class SpecRegistry<T extends { readonly name: string }> {
     const { name } = spec;
     const running = this.creating.get(name);
     if (running !== undefined) return running;
-    if (!this.specs.has(name) && this.specs.size + this.creating.size >= this.countMax) {
+    if (!this.specs.has(name) && this.count() >= this.countMax) {
       throw new BrokerError('LIMIT_EXCEEDED', `there are ${this.countMax} ${this.kind}s already, the configured limit`);
     }
     const creation = this.store(spec).finally(() => this.creating.delete(name));
     this.creating.set(name, creation);
     return creation;
+  }
+
+  /** Those there are and those about to be; a change of one that exists counts once. */
+  private count(): number {
+    let count = this.specs.size;
+    for (const name of this.creating.keys()) if (!this.specs.has(name)) count++;
+    return count;
   }
 
   private async store(spec: T): Promise<T> {

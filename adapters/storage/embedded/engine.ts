@@ -96,18 +96,21 @@ export class EmbeddedEngine implements MessageEngine {
     return this.writeDurably({ type: 'topic', spec });
   }
   deleteTopic(name: string): Promise<void> {
+    this.parked.endSource(sourceKey({ kind: 'topic', topic: name }));
     return this.writeDurably({ type: 'deleteTopic', name });
   }
   ensureGroup(spec: GroupSpec): Promise<void> {
     return this.writeDurably({ type: 'group', spec });
   }
   deleteGroup(name: string): Promise<void> {
+    this.parked.endGroup(name);
     return this.writeDurably({ type: 'deleteGroup', name });
   }
   ensureLightQueue(name: string): Promise<void> {
     return this.writeDurably({ type: 'lightQueue', name });
   }
   deleteLightQueue(name: string): Promise<void> {
+    this.parked.endSource(sourceKey({ kind: 'light', name }));
     return this.writeDurably({ type: 'deleteLightQueue', name });
   }
   trimLightQueue(name: string, before: number): void {

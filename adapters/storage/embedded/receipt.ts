@@ -6,7 +6,8 @@ export interface ReceiptParts {
   readonly epoch: number;
 }
 
-const RECEIPT = /^([0-9a-z]{1,11})\.([0-9a-z]{1,11})\.([0-9a-z]{1,11})\.([0-9a-z]{1,11})$/;
+/** Without leading zeros: one lease has one receipt, so that two equal leases are two equal texts. */
+const RECEIPT = /^(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 
 export function formatReceipt(groupSerial: number, queueSerial: number, offset: number, epoch: number): string {
   return `${groupSerial.toString(36)}.${queueSerial.toString(36)}.${offset.toString(36)}.${epoch.toString(36)}`;

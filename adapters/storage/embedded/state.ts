@@ -160,8 +160,8 @@ export class EngineState {
     if (group !== undefined) {
       const isFifo = spec.order === 'fifo';
       // The order is part of how progress is kept: a change goes on at the first message not acknowledged.
-      for (const [serial, { queue, floor }] of group.spec.order === spec.order ? [] : group.consumptions) {
-        group.consumptions.set(serial, new Consumption(queue, floor, isFifo));
+      for (const [serial, { queue, floor, lastEpoch }] of group.spec.order === spec.order ? [] : group.consumptions) {
+        group.consumptions.set(serial, new Consumption(queue, floor, isFifo, lastEpoch));
       }
       group.spec = spec;
       return;

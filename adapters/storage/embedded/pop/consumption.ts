@@ -29,12 +29,14 @@ export class Consumption {
   private heap = new VisibilityHeap();
   private lanes: FifoLanes | undefined;
   private readonly isFifo: boolean;
-  private epoch = 0;
+  private epoch: number;
   private readonly attempts = new Map<string, Attempt>();
   private lookedAt = 0;
 
-  constructor(queue: ReadableQueue, start: number, isFifo: boolean) {
+  /** @param lastEpoch the last one of what this takes the place of: its receipts must not come to life again */
+  constructor(queue: ReadableQueue, start: number, isFifo: boolean, lastEpoch = 0) {
     this.queue = queue;
+    this.epoch = lastEpoch;
     this.window = new PopWindow(start);
     this.isFifo = isFifo;
     this.lanes = isFifo ? new FifoLanes() : undefined;
@@ -59,6 +61,10 @@ export class Consumption {
   /** First offset not acknowledged. */
   get floor(): number {
     return this.window.floor;
+  }
+
+  get lastEpoch(): number {
+    return this.epoch;
   }
 
   /** When the next delivered message comes back; Infinity when none is out. */

@@ -67,7 +67,17 @@ export class ParkedReceives {
 
   /** Every waiting receive ends empty. */
   endAll(): void {
-    for (const lineup of this.lineups.values()) for (const parked of lineup.waiting) parked.finish([]);
+    end(this.lineups.values());
+  }
+
+  /** The source is gone: nothing will ever arrive. */
+  endSource(source: string): void {
+    end(this.bySource.get(source) ?? []);
+  }
+
+  /** The group is gone. */
+  endGroup(group: string): void {
+    end(this.byGroup.get(group) ?? []);
   }
 
   private serve(lineup: Lineup): void {
@@ -111,6 +121,10 @@ export class ParkedReceives {
     removeFrom(this.bySource, lineup.source, lineup);
     removeFrom(this.byGroup, lineup.group, lineup);
   }
+}
+
+function end(lineups: Iterable<Lineup>): void {
+  for (const lineup of lineups) for (const parked of lineup.waiting) parked.finish([]);
 }
 
 function addTo<T>(index: Map<string, Set<T>>, key: string, value: T): void {

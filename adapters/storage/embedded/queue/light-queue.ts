@@ -71,7 +71,8 @@ export class LightQueue implements ReadableQueue {
 
   /** Entries below the offset are gone; their chunks go as soon as nothing else is in them. */
   trim(before: number): void {
-    this.first = Math.max(this.first, Math.min(before, this.visible));
+    // Not `visible`: nothing is while the log is replayed, and the record has to do then what it did before.
+    this.first = Math.max(this.first, Math.min(before, this.appended));
     const keep = this.chunks.findIndex((chunk) => chunk.base + chunk.count > this.first);
     if (keep > 0) this.chunks = this.chunks.slice(keep);
   }
