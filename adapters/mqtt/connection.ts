@@ -58,6 +58,10 @@ export class Connection implements PacketHandler, LiveSubscriber {
   private lastTarget: PublishTarget | undefined;
   /** QoS 1 messages received and not yet stored. */
   private storing = 0;
+  /** A packet that has to be awaited holds back those behind it. */
+  private isWaiting = false;
+  /** The gateway goes down: nothing more is taken in. */
+  private isStopped = false;
   private isReady = false;
   private isDirty = false;
   /** The socket has more to write than it should: nothing is read from the store until it drains. */
@@ -111,7 +115,7 @@ export class Connection implements PacketHandler, LiveSubscriber {
 
   /** The message of an incoming PUBLISH is stored, or refused with the reason. */
   published(packetIdentifier: number, reasonCode: number): void {
-    if (this.storing-- === this.context.options.receiveMaximum) this.socket.resume();
+    if (this.storing-- === this.context.options.receiveMaximum) this.resumeReading();
     if (this.phase !== 'connected') return;
     if (reasonCode >= 0x80 && this.version !== 5) {
       // MQTT 3 cannot refuse a message; without PUBACK the client will send it again.
@@ -207,6 +211,7 @@ export class Connection implements PacketHandler, LiveSubscriber {
 
   /** Takes nothing more in; what was taken in is still acknowledged. */
   stopReading(): void {
+    this.isStopped = true;
     this.socket.pause();
     this.decoder.pause();
   }
@@ -248,14 +253,22 @@ export class Connection implements PacketHandler, LiveSubscriber {
 
   /** Holds back the packets behind one that has to wait for the core. */
   private inOrder(work: Promise<void>): void {
+    this.isWaiting = true;
     this.decoder.pause();
     this.socket.pause();
     work
       .then(() => {
-        this.socket.resume();
-        this.decoder.resume();
+        this.isWaiting = false;
+        if (!this.isStopped) this.decoder.resume();
+        this.resumeReading();
       })
       .catch((error: unknown) => this.failed(error));
+  }
+
+  /** Reads on, unless there is another reason not to. */
+  private resumeReading(): void {
+    const isFull = this.storing >= this.context.options.receiveMaximum;
+    if (!this.isStopped && !this.isWaiting && !isFull) this.socket.resume();
   }
 
   private async connect(packet: ConnectPacket): Promise<void> {
