@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --initial-old-space-size=512
 import { parseArgs } from 'node:util';
 import { startGateway, type Gateway } from './compose.ts';
 import { runHashPassword } from './cli/hash-password.ts';

@@ -42,6 +42,8 @@ const pageBytes = 4096;
 /** Linux reports process times in USER_HZ, which is 100 on every architecture Node.js runs on. */
 const usPerTick = 10_000;
 
+/** As `npm start` has them (docs/adr/0007). */
+const GATEWAY_FLAGS = ['--initial-old-space-size=512'];
 const gatewayPath = fileURLToPath(new URL('../../gateway/main.js', import.meta.url));
 const aedesPath = fileURLToPath(new URL('./aedes-peer.js', import.meta.url));
 
@@ -51,7 +53,7 @@ export const gantryPeer: PeerSpec = {
   unavailable: () => (existsSync(gatewayPath) ? undefined : `${gatewayPath} does not exist`),
   command: (port, configPath) => ({
     file: process.execPath,
-    args: [gatewayPath, '--config', configPath],
+    args: [...GATEWAY_FLAGS, gatewayPath, '--config', configPath],
     config: [
       'engine: { type: memory }',
       `mqtt: { listeners: [ { host: 127.0.0.1, port: ${port} } ] }`,

@@ -52,12 +52,19 @@ export class History {
     this.toleranceMs = toleranceMs;
   }
 
-  async run(steps: number): Promise<void> {
+  /** Random calls, each checked; leaves things as they are then, with nobody waiting. */
+  async play(steps: number): Promise<void> {
     await this.setUp();
     for (let i = 0; i < steps; i++) {
       await this.step();
       await this.lookAround();
     }
+    for (const poll of this.polls) poll.abort.abort();
+    await this.lookAround();
+  }
+
+  /** Lets every group take what is left, and checks that this is all there was. */
+  async finish(): Promise<void> {
     await this.drain();
     await this.checkDeadLetters();
     for (const key of [...QUEUES, ...LIGHT_QUEUES]) await this.readOn(key, 1_000_000);
@@ -363,8 +370,6 @@ export class History {
 
   private async drain(): Promise<void> {
     const { engine, clock } = this.running;
-    for (const poll of this.polls) poll.abort.abort();
-    await this.lookAround();
     // Two leases may follow one another: a fifo group gets the next of a message group only after the one before.
     for (let round = 0; round < 3; round++) {
       await clock.advance(Math.max(...LEASES) + this.toleranceMs + 1);

@@ -1,16 +1,20 @@
 import type { Test } from 'tap';
 import { Random, seeds } from '../helpers/random.ts';
+import { runDirectedTests } from './directed.ts';
 import type { EngineFixture } from './fixture.ts';
 import { History } from './history.ts';
 
 /** The suite every storage engine has to pass. What an engine cannot do by its capabilities is left out. */
 export function runMessageEngineContract(t: Test, fixture: EngineFixture): void {
+  runDirectedTests(t, fixture);
   void t.test(`${fixture.name}: random histories`, async (t) => {
     const all = seeds(fixture.histories);
     for (const seed of all) {
       const running = await fixture.create();
       try {
-        await new History(running, new Random(seed), fixture.toleranceMs).run(fixture.stepsPerHistory);
+        const history = new History(running, new Random(seed), fixture.toleranceMs);
+        await history.play(fixture.stepsPerHistory);
+        await history.finish();
       } catch (error) {
         t.comment(`GANTRY_SEED=${seed} repeats this`);
         throw error;

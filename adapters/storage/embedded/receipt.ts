@@ -7,7 +7,8 @@ export interface ReceiptParts {
 }
 
 /** Without leading zeros: one lease has one receipt, so that two equal leases are two equal texts. */
-const RECEIPT = /^(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
+const RECEIPT =
+  /^(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 
 export function formatReceipt(groupSerial: number, queueSerial: number, offset: number, epoch: number): string {
   return `${groupSerial.toString(36)}.${queueSerial.toString(36)}.${offset.toString(36)}.${epoch.toString(36)}`;
