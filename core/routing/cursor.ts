@@ -18,7 +18,7 @@ export class Binding {
   private arrival: Disposable | undefined;
   /** The last read, so that subscribers who move in step decode each message once. */
   private recent: { readonly from: number; readonly max: number; readonly result: ReadResult } | undefined;
-  private trimmed = 0;
+  private trimCheckAt = TRIM_EVERY;
 
   constructor(filter: string, engine: MessageEngine) {
     this.filter = filter;
@@ -53,7 +53,7 @@ export class Binding {
     this.arrival?.[Symbol.dispose]();
     this.arrival = undefined;
     this.recent = undefined;
-    this.trimmed = 0;
+    this.trimCheckAt = TRIM_EVERY;
     await this.engine.deleteLightQueue(this.lightQueue);
   }
 
@@ -66,13 +66,12 @@ export class Binding {
     return result;
   }
 
-  /** Gives up the entries every cursor has passed, now and then. */
+  /** Gives up the entries every cursor has passed, each time the foremost has gone a stretch. */
   advanced(offset: number): void {
-    if (offset - this.trimmed < TRIM_EVERY) return;
+    if (offset < this.trimCheckAt) return;
+    this.trimCheckAt = offset + TRIM_EVERY;
     let lowest = offset;
     for (const cursor of this.cursors) lowest = Math.min(lowest, cursor.offset);
-    if (lowest - this.trimmed < TRIM_EVERY) return;
-    this.trimmed = lowest;
     this.engine.trimLightQueue(this.lightQueue, lowest);
   }
 
@@ -98,6 +97,8 @@ export class Cursor {
   /** An answer that had to be waited for. */
   private fetched: ReadResult | undefined;
   private fetching = false;
+  /** Something arrived since the last read began: an empty answer may be out of date. */
+  private arrived = false;
   private closed = false;
 
   constructor(binding: Binding, onReady: () => void, onClosed: () => void) {
@@ -109,10 +110,13 @@ export class Cursor {
   /** Up to `max` messages. Empty: nothing at hand; `onReady` will be called. */
   read(max: number, bytesMax: number): readonly StoredMessage[] {
     while (!this.fetching) {
-      const result = this.takeFetched(max) ?? this.binding.read(this.offset, max, bytesMax);
+      const fetched = this.takeFetched(max);
+      if (fetched === undefined) this.arrived = false;
+      const result = fetched ?? this.binding.read(this.offset, max, bytesMax);
       if (result instanceof Promise) {
         this.fetch(result);
       } else if (result.next === this.offset) {
+        if (this.arrived) continue;
         this.parked = true;
         return NO_MESSAGES;
       } else {
@@ -126,6 +130,7 @@ export class Cursor {
   }
 
   wake(): void {
+    this.arrived = true;
     if (!this.parked) return;
     this.parked = false;
     this.onReady();
