@@ -18,7 +18,7 @@ export class Binding {
   private arrival: Disposable | undefined;
   /** The last read, so that subscribers who move in step decode each message once. */
   private recent: { readonly from: number; readonly max: number; readonly result: ReadResult } | undefined;
-  private trimCheckAt = TRIM_EVERY;
+  private trimmed = 0;
 
   constructor(filter: string, engine: MessageEngine) {
     this.filter = filter;
@@ -49,11 +49,16 @@ export class Binding {
   }
 
   async removeCursor(cursor: Cursor): Promise<void> {
-    if (!this.cursors.delete(cursor) || this.cursors.size > 0) return;
+    if (!this.cursors.delete(cursor)) return;
+    if (this.cursors.size > 0) {
+      // It may have been the one that held back the trim.
+      this.trim();
+      return;
+    }
     this.arrival?.[Symbol.dispose]();
     this.arrival = undefined;
     this.recent = undefined;
-    this.trimCheckAt = TRIM_EVERY;
+    this.trimmed = 0;
     await this.engine.deleteLightQueue(this.lightQueue);
   }
 
@@ -66,12 +71,17 @@ export class Binding {
     return result;
   }
 
-  /** Gives up the entries every cursor has passed, each time the foremost has gone a stretch. */
-  advanced(offset: number): void {
-    if (offset < this.trimCheckAt) return;
-    this.trimCheckAt = offset + TRIM_EVERY;
-    let lowest = offset;
+  /** A cursor went on. When it is the last to cross a stretch of entries, those are given up. */
+  advanced(before: number, after: number): void {
+    const boundary = this.trimmed + TRIM_EVERY;
+    if (before < boundary && after >= boundary) this.trim();
+  }
+
+  private trim(): void {
+    let lowest = Infinity;
     for (const cursor of this.cursors) lowest = Math.min(lowest, cursor.offset);
+    if (lowest < this.trimmed + TRIM_EVERY) return;
+    this.trimmed = lowest;
     this.engine.trimLightQueue(this.lightQueue, lowest);
   }
 
@@ -120,8 +130,9 @@ export class Cursor {
         this.parked = true;
         return NO_MESSAGES;
       } else {
+        const before = this.offset;
         this.offset = result.next;
-        this.binding.advanced(result.next);
+        this.binding.advanced(before, result.next);
         // Everything in this stretch may have been removed by retention.
         if (result.messages.length > 0) return result.messages;
       }
