@@ -62,11 +62,15 @@ export class InboundTranslator {
     const target = this.arena;
     let at = start + MESSAGE_HEADER_BYTES;
     if (system.length > 0) at = copyBytes(system, 0, system.length, target, at);
-    at = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
-    const envelopeAt = at;
-    if (propertiesRoom > 0) at = copyForwardableProperties(publish, target, at);
-    const envelopeBytes = at - envelopeAt;
-    const end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
+    let end: number;
+    let envelopeBytes = 0;
+    if (payloadStart === topicEnd) end = copyBytes(buffer, topicStart - 2, payloadEnd, target, at);
+    else {
+      const envelopeAt = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
+      at = propertiesRoom > 0 ? copyForwardableProperties(publish, target, envelopeAt) : envelopeAt;
+      envelopeBytes = at - envelopeAt;
+      end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
+    }
     writeMessageHeader(
       target,
       start,
