@@ -6,16 +6,27 @@ import type { Connection } from './connection.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import { REASON_OF } from './reasons.ts';
 
-/** The PUBLISH packets of one turn, all connections together, in the order they came. Columns of equal length. */
+/** What was published in one turn, by all connections together, in the order it came. */
 class PublishBatch {
-  readonly connections: Connection[] = [];
-  /** 0 with QoS 0: nobody waits for it. */
-  readonly packetIdentifiers: number[] = [];
-  /** The reason code of a PUBLISH that is not sent on; 0 for one that is. */
-  readonly refusals: number[] = [];
-  /** The messages of those that are sent on. */
   readonly outgoing: OutgoingMessage[] = [];
+  // Those that wait for an acknowledgement, in columns of equal length.
+  readonly connections: Connection[] = [];
+  readonly packetIdentifiers: number[] = [];
+  /** Index in `outgoing`; for a PUBLISH that is not sent on, its reason code made negative. */
+  readonly positions: number[] = [];
   outcomes: readonly Outcome<Placed>[] | undefined;
+
+  get isEmpty(): boolean {
+    return this.outgoing.length === 0 && this.connections.length === 0;
+  }
+
+  /** Nobody waits for a packet identifier of 0, that of QoS 0. */
+  awaitAcknowledgement(connection: Connection, packetIdentifier: number, position: number): void {
+    if (packetIdentifier === 0) return;
+    this.connections.push(connection);
+    this.packetIdentifiers.push(packetIdentifier);
+    this.positions.push(position);
+  }
 }
 
 const NO_OUTCOMES: readonly Outcome<Placed>[] = [];
@@ -45,19 +56,14 @@ export class Turn {
 
   publish(connection: Connection, packetIdentifier: number, outgoing: OutgoingMessage): void {
     const { batch } = this;
-    batch.connections.push(connection);
-    batch.packetIdentifiers.push(packetIdentifier);
-    batch.refusals.push(0);
+    batch.awaitAcknowledgement(connection, packetIdentifier, batch.outgoing.length);
     batch.outgoing.push(outgoing);
     this.schedule();
   }
 
   /** The PUBLISH is answered with the reason, in its place among the others. */
   refuse(connection: Connection, packetIdentifier: number, reasonCode: number): void {
-    const { batch } = this;
-    batch.connections.push(connection);
-    batch.packetIdentifiers.push(packetIdentifier);
-    batch.refusals.push(reasonCode);
+    this.batch.awaitAcknowledgement(connection, packetIdentifier, -reasonCode);
     this.schedule();
   }
 
@@ -89,7 +95,7 @@ export class Turn {
 
   private run(): void {
     this.scheduled = false;
-    if (this.batch.connections.length > 0) this.sendBatch();
+    if (!this.batch.isEmpty) this.sendBatch();
     this.serve();
     if (this.sent.length === 0) this.onDrained?.();
   }
@@ -135,14 +141,15 @@ export class Turn {
   }
 }
 
-function acknowledge({ connections, packetIdentifiers, refusals, outcomes }: PublishBatch): void {
-  let next = 0;
+function acknowledge({ connections, packetIdentifiers, positions, outcomes }: PublishBatch): void {
   for (let i = 0; i < connections.length; i++) {
-    const outcome = refusals[i] === 0 ? outcomes![next++] : undefined;
-    const packetIdentifier = packetIdentifiers[i]!;
-    if (packetIdentifier === 0) continue;
-    if (refusals[i] !== 0) connections[i]!.published(packetIdentifier, refusals[i]!);
-    else if (outcome === undefined) connections[i]!.published(packetIdentifier, ReasonCode.unspecifiedError);
-    else connections[i]!.published(packetIdentifier, outcome.ok ? 0 : REASON_OF[outcome.error.code]);
+    const position = positions[i]!;
+    const reasonCode = position < 0 ? -position : reasonOf(outcomes![position]);
+    connections[i]!.published(packetIdentifiers[i]!, reasonCode);
   }
+}
+
+function reasonOf(outcome: Outcome<Placed> | undefined): number {
+  if (outcome === undefined) return ReasonCode.unspecifiedError;
+  return outcome.ok ? ReasonCode.success : REASON_OF[outcome.error.code];
 }
