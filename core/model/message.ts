@@ -1,7 +1,6 @@
 import { BrokerError } from './broker-error.ts';
 import {
   EnvelopeProtocol,
-  MESSAGE_FORMAT,
   MESSAGE_HEADER_BYTES,
   MessageFlag,
   NO_PRIORITY,
@@ -318,9 +317,4 @@ function encodeOwnProperties(properties: readonly Property[]): Buffer {
     parts.push(keyHead, keyBytes, valueHead, valueBytes);
   }
   return Buffer.concat(parts);
-}
-
-/** Whether the buffer range starts like a message of the format this version writes. */
-export function isKnownFormat(buffer: Buffer, at: number): boolean {
-  return buffer[at] === MESSAGE_FORMAT;
 }

@@ -90,4 +90,3 @@ export const configSchema = z.strictObject({
 });
 
 export type Config = z.output<typeof configSchema>;
-export type ListenerConfig = Config['mqtt']['listeners'][number];

@@ -160,16 +160,8 @@ export class Consumption {
   }
 
   private nextConcurrent(now: number): number {
-    while (this.heap.topTime <= now) {
-      const time = this.heap.topTime;
-      const offset = this.heap.topOffset;
-      this.heap.pop();
-      if (!this.isScheduled(time, offset)) continue;
-      // The heap may hold the same moment twice (extended to where it was): the second is void from here on.
-      this.window.wait(offset);
-      return offset;
-    }
-    return this.admitNext();
+    const due = this.takeDue(now);
+    return due === -1 ? this.admitNext() : due;
   }
 
   private nextFifo(lanes: FifoLanes): number {
@@ -213,14 +205,21 @@ export class Consumption {
 
   /** FIFO: an ended lease frees its lane; the order inside the lane decides who is next, not the time. */
   private returnExpired(now: number): void {
+    for (let offset = this.takeDue(now); offset !== -1; offset = this.takeDue(now)) this.lanes?.unhold(offset);
+  }
+
+  /** The message whose lease or backoff ended first, -1 for none; it waits for its next lease from here on. */
+  private takeDue(now: number): number {
     while (this.heap.topTime <= now) {
       const time = this.heap.topTime;
       const offset = this.heap.topOffset;
       this.heap.pop();
       if (!this.isScheduled(time, offset)) continue;
+      // The heap may hold the same moment twice (extended to where it was): the second is void from here on.
       this.window.wait(offset);
-      this.lanes?.unhold(offset);
+      return offset;
     }
+    return -1;
   }
 
   private isScheduled(time: number, offset: number): boolean {
