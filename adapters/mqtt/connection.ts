@@ -181,8 +181,7 @@ export class Connection implements PacketHandler, LiveSubscriber {
       if (messages === undefined) return;
       for (let i = 0; i < messages.length; i++) {
         const message = messages[i]!;
-        const { expiresAt } = message;
-        if (expiresAt === 0 || expiresAt > nowMs) this.sendPublish(message, 1);
+        if (!message.isExpired(nowMs)) this.sendPublish(message, 1);
       }
       pulled += messages.length;
       if (pulled >= PULL_MAX) {

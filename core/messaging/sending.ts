@@ -59,7 +59,7 @@ export class Sending {
 
   private sendKnown(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
-    let waitingLive: [Message, AddressRoute][] | undefined;
+    let waitingLive: { message: Message; to: AddressRoute; accepted: number }[] | undefined;
     let spec: TopicSpec | undefined;
     let route: AddressRoute | undefined;
     let routedAddress: string | undefined;
@@ -82,14 +82,14 @@ export class Sending {
       if (route.live.length === 0) continue;
       // At most once is handed over at once; anything stronger becomes visible when durable.
       if (outgoing.message.qos === 0) deliverLive(outgoing.message, route);
-      else (waitingLive ??= []).push([outgoing.message, route]);
+      else (waitingLive ??= []).push({ message: outgoing.message, to: route, accepted: i - (refused?.size ?? 0) });
     }
     const accepted = refused === undefined ? batch : batch.filter((_, i) => !refused.has(i));
     const sent = accepted.length === 0 ? Promise.resolve([]) : this.engine.send(accepted);
     if (refused === undefined && waitingLive === undefined) return sent;
     return sent.then((outcomes) => {
-      // The engine fails a batch as a whole (store full), so the first outcome speaks for those that wait.
-      if (outcomes[0]?.ok === true) for (const [message, to] of waitingLive ?? []) deliverLive(message, to);
+      for (const { message, to, accepted: at } of waitingLive ?? [])
+        if (outcomes[at]?.ok === true) deliverLive(message, to);
       return refused === undefined ? outcomes : mergeRefused(batch.length, outcomes, refused);
     });
   }

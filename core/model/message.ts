@@ -67,6 +67,10 @@ export class Message {
   get expiresAt(): number {
     return this.flaggedTime(MessageFlag.hasExpiry, SystemField.expiresAt);
   }
+  isExpired(nowMs: number): boolean {
+    const { expiresAt } = this;
+    return expiresAt !== 0 && expiresAt <= nowMs;
+  }
   /** Milliseconds since the epoch; 0 at once. */
   get deliverAt(): number {
     return this.flaggedTime(MessageFlag.hasDeliveryTime, SystemField.deliverAt);

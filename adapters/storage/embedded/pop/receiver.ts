@@ -124,7 +124,7 @@ export class Receiver implements Pop {
       const offset = consumption.next(now);
       if (offset === -1) break;
       const message = queue.get(offset);
-      if (message === undefined || isExpired(message, now)) gone.push(offset);
+      if (message === undefined || message.isExpired(now)) gone.push(offset);
       else if (consumption.attemptCount(offset) >= group.spec.retry.attemptsMax) {
         dead.push(message);
         deadOffsets.push(offset);
@@ -155,11 +155,6 @@ export class Receiver implements Pop {
 /** RocketMQ: a new group starts at the beginning of a queue that was never trimmed, else at its end. */
 export function initialOffset(queue: ReadableQueue): number {
   return queue.first === 0 ? 0 : queue.visible;
-}
-
-function isExpired(message: StoredMessage, now: number): boolean {
-  const { expiresAt } = message;
-  return expiresAt !== 0 && expiresAt <= now;
 }
 
 function delivery(
