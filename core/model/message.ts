@@ -71,6 +71,9 @@ export class Message {
     const { expiresAt } = this;
     return expiresAt !== 0 && expiresAt <= nowMs;
   }
+  get hasDeliveryTime(): boolean {
+    return (this.buffer[this.start + 1]! & MessageFlag.hasDeliveryTime) !== 0;
+  }
   /** Milliseconds since the epoch; 0 at once. */
   get deliverAt(): number {
     return this.flaggedTime(MessageFlag.hasDeliveryTime, SystemField.deliverAt);

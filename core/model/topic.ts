@@ -10,6 +10,8 @@ export interface Retention {
   readonly ms: number;
   /** Bytes one message queue keeps; the oldest go first. */
   readonly bytesPerQueue: number;
+  /** What all groups reading the queue have acknowledged may go before its time. */
+  readonly consumed?: boolean;
 }
 
 export interface TopicSpec {

@@ -45,8 +45,11 @@ const NO_LIGHT_QUEUES: readonly string[] = [];
 /** Where a message went. */
 export interface Placed {
   readonly queue: number;
+  /** -1 for a delayed message: it gets its place when it is due. */
   readonly offset: number;
   readonly storedAt: number;
+  /** Takes a delayed message back, by `cancelDelayed`. */
+  readonly recallHandle?: string;
 }
 
 /** Opaque, portable between the nodes of one engine; good for one lease. */
@@ -120,6 +123,8 @@ export interface OffsetRange {
 export interface EngineContext {
   readonly clock: Clock;
   readonly log: Logger;
+  /** The engine cannot keep its promise any more: nothing is acknowledged from here on, and the process has to end. */
+  readonly onFailure: (error: Error) => void;
 }
 
 /**

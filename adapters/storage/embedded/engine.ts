@@ -1,209 +1,226 @@
 import { BrokerError, failed, succeeded, type Outcome } from '../../../core/model/broker-error.ts';
 import type { GroupSpec } from '../../../core/model/consumer-group.ts';
-import { deadLetterCopy } from '../../../core/model/dead-letter.ts';
-import type { StoredMessage } from '../../../core/model/message.ts';
-import { deadLetterTopic } from '../../../core/model/names.ts';
-import { DEFAULT_RETENTION, sourceKey, type Source, type TopicSpec } from '../../../core/model/topic.ts';
+import { sourceKey, type Source, type TopicSpec } from '../../../core/model/topic.ts';
 import type { Clock } from '../../../core/ports/clock.ts';
-import {
+import type {
+  Capabilities,
+  Delivery,
+  EngineContext,
+  GroupState as GroupProgress,
+  MessageEngine,
+  OffsetRange,
   OutgoingMessage,
-  type Capabilities,
-  type Delivery,
-  type EngineContext,
-  type GroupState as GroupProgress,
-  type MessageEngine,
-  type OffsetRange,
-  type Placed,
-  type ReadResult,
-  type ReceiveRequest,
-  type SeekTarget,
-  type Settled,
-  type Settlement,
+  Placed,
+  ReadResult,
+  ReceiveRequest,
+  SeekTarget,
+  Settled,
+  Settlement,
 } from '../../../core/ports/message-engine.ts';
-import type { LogRecord, RecordLog, SettleEntry } from './log/record-log.ts';
+import { Holding } from './held/holding.ts';
+import { Journal, type Touched } from './journal.ts';
 import { ParkedReceives } from './pop/parked-receives.ts';
 import { initialOffset, Receiver } from './pop/receiver.ts';
+import { Settling, stale } from './pop/settling.ts';
 import { LightQueue } from './queue/light-queue.ts';
-import { MessageQueue } from './queue/message-queue.ts';
-import { formatReceipt, parseReceipt, type ReceiptParts } from './receipt.ts';
-import { EngineState, type GroupState } from './state.ts';
+import type { MessageQueue } from './queue/message-queue.ts';
+import { Retaining } from './queue/retaining.ts';
+import type { EngineState } from './state.ts';
+import type { Storage, StorageStatistics } from './storage.ts';
 
-export interface EmbeddedEngineOptions {
-  /** Memory the messages may take; beyond it sends are refused with STORE_FULL. */
-  readonly bytesMax: number;
-}
-
-type Touched = readonly { readonly queue: MessageQueue | LightQueue; readonly end: number }[];
-
-const NO_SETTLES: readonly SettleEntry[] = [];
-const RETENTION_SCAN_MS = 10_000;
+/** A message may be delayed by this much. */
+const DELAY_MAX_MS = 366 * 86_400_000;
+const DELAY_PRECISION_MS = 100;
 
 /**
  * The engine inside the process: one deterministic state machine (state.ts) over a log. Every method checks against the
- * state, applies one record, appends it to the log, and answers when the log says it is durable.
+ * state, applies and logs the change, and answers when the log says it is durable.
  */
 export class EmbeddedEngine implements MessageEngine {
   readonly capabilities: Capabilities;
-  /** Public for tests that compare two engines. */
-  readonly state = new EngineState();
-  private readonly log: RecordLog;
-  private readonly options: EmbeddedEngineOptions;
+  private readonly storage: Storage;
   private clock!: Clock;
+  private journal!: Journal;
   private receiver!: Receiver;
+  private settling!: Settling;
   private parked!: ParkedReceives;
-  private retentionTimer: Disposable | undefined;
-  private stopping = false;
+  private holding!: Holding;
+  private retaining!: Retaining;
+  private stopping: Promise<void> | undefined;
 
-  constructor(log: RecordLog, options: EmbeddedEngineOptions) {
-    this.log = log;
-    this.options = options;
+  constructor(storage: Storage) {
+    this.storage = storage;
+    const { durability } = storage;
     this.capabilities = {
-      name: log.durability === 'none' ? 'memory' : 'embedded',
+      name: durability === 'none' ? 'memory' : 'embedded',
       multiNode: false,
-      durability: log.durability,
-      ackDurability: log.durability === 'none' ? 'none' : 'fsync',
+      durability,
+      ackDurability: durability === 'fsync' ? 'fsync' : durability === 'none' ? 'none' : 'lazy',
       offsets: 'dense',
       fifo: true,
       attemptReplay: true,
-      delay: false,
-      transactions: false,
+      delay: { precisionMs: DELAY_PRECISION_MS, maxMs: DELAY_MAX_MS },
+      transactions: true,
       seek: new Set(['offset', 'time', 'earliest', 'latest']),
     };
   }
 
+  /** Public for tests that compare two engines. */
+  get state(): EngineState {
+    return this.journal.state;
+  }
+
   async start(context: EngineContext): Promise<void> {
-    this.clock = context.clock;
-    await this.log.open((record) => this.state.apply(record));
-    this.makeVisible(this.state.takeTouched());
+    const { clock } = context;
+    this.clock = clock;
+    const { state, log } = await this.storage.open(context);
+    this.journal = new Journal(state, log, (touched) => this.makeVisible(touched));
+    this.settling = new Settling(this.journal, clock);
     this.receiver = new Receiver({
-      state: this.state,
-      clock: this.clock,
-      write: (record) => this.write(record),
-      retire: (group, queueSerial, gone, dead) => this.retire(group, queueSerial, gone, dead),
+      state,
+      clock,
+      write: (record) => this.journal.write(record),
+      writeLease: (record) => this.journal.writeLease(record),
+      retire: (group, queue, gone, dead) => this.settling.retire(group, queue, gone, dead),
     });
-    this.parked = new ParkedReceives(this.clock, this.receiver);
-    this.armRetention();
+    this.parked = new ParkedReceives(clock, this.receiver);
+    this.retaining = new Retaining(this.journal, clock, () => this.storage.tidy());
+    this.retaining.start();
+    this.holding = new Holding(this.journal, clock, context.log);
+    await this.journal.writeDurably({ type: 'start', generation: state.generation + 1 });
+    await this.holding.start();
   }
 
-  async stop(): Promise<void> {
-    this.stopping = true;
-    this.retentionTimer?.[Symbol.dispose]();
-    this.parked.endAll();
-    await this.log.close();
+  stop(): Promise<void> {
+    return (this.stopping ??= this.end());
   }
 
-  ensureTopic(spec: TopicSpec): Promise<void> {
-    return this.writeDurably({ type: 'topic', spec });
+  /** Since the start. */
+  statistics(): StorageStatistics {
+    return this.storage.statistics();
+  }
+
+  async ensureTopic(spec: TopicSpec): Promise<void> {
+    const known = this.state.topics.get(spec.name);
+    const serials = known?.queues.map(({ serial }) => serial) ?? [];
+    if (known !== undefined && isSame(known.spec, spec)) return;
+    while (serials.length < spec.queues) serials.push(this.state.nextSerial());
+    await this.journal.writeDurably({ type: 'topic', spec, serials });
   }
   deleteTopic(name: string): Promise<void> {
     this.parked.endSource(sourceKey({ kind: 'topic', topic: name }));
-    return this.writeDurably({ type: 'deleteTopic', name });
+    return this.journal.writeDurably({ type: 'deleteTopic', name });
   }
-  ensureGroup(spec: GroupSpec): Promise<void> {
-    return this.writeDurably({ type: 'group', spec });
+  async ensureGroup(spec: GroupSpec): Promise<void> {
+    const known = this.state.groups.get(spec.name);
+    if (known !== undefined && isSame(known.spec, spec)) return;
+    const serial = known?.serial ?? this.state.nextSerial();
+    await this.journal.writeDurably({ type: 'group', spec, serial });
   }
   deleteGroup(name: string): Promise<void> {
     this.parked.endGroup(name);
-    return this.writeDurably({ type: 'deleteGroup', name });
+    return this.journal.writeDurably({ type: 'deleteGroup', name });
   }
-  ensureLightQueue(name: string): Promise<void> {
-    return this.writeDurably({ type: 'lightQueue', name });
+  async ensureLightQueue(name: string, { durable }: { readonly durable: boolean }): Promise<void> {
+    if (this.state.lightQueues.has(name)) return;
+    const serial = this.state.nextSerial();
+    if (durable) await this.journal.writeDurably({ type: 'lightQueue', name, serial });
+    else this.state.addLightQueue(name, serial, false);
   }
-  deleteLightQueue(name: string): Promise<void> {
+  async deleteLightQueue(name: string): Promise<void> {
+    const lightQueue = this.state.lightQueues.get(name);
+    if (lightQueue === undefined) return;
     this.parked.endSource(sourceKey({ kind: 'light', name }));
-    return this.writeDurably({ type: 'deleteLightQueue', name });
+    const { serial } = lightQueue;
+    if (lightQueue.isDurable) await this.journal.writeDurably({ type: 'deleteLightQueue', serial });
+    else this.state.deleteLightQueue(serial);
   }
   trimLightQueue(name: string, before: number): void {
     const lightQueue = this.state.lightQueues.get(name);
-    if (lightQueue !== undefined) this.write({ type: 'trim', queueSerial: lightQueue.serial, before });
+    if (lightQueue === undefined) return;
+    if (lightQueue.isDurable) this.journal.write({ type: 'trim', queueSerial: lightQueue.serial, before });
+    else lightQueue.trim(before);
   }
 
   send(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
-    const problem = this.roomFor(batch);
+    const problem = this.problemWith(batch);
     if (problem !== undefined) return Promise.resolve(batch.map(() => ({ ok: false, error: problem })));
+    const { journal } = this;
     const at = this.clock.now();
     const outcomes: Outcome<Placed>[] = [];
-    let sends = batch;
     let queue: MessageQueue | undefined;
+    journal.begin(at);
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
       // Batches are mostly runs of one queue.
       if (outgoing.queue !== queue?.id || outgoing.topic !== queue.topic) queue = this.queueOf(outgoing);
-      if (queue !== undefined) outcomes.push(succeeded(this.state.appendTo(queue, outgoing, at)));
-      else {
-        outcomes.push(failed('TOPIC_NOT_FOUND', `no queue ${outgoing.queue} in topic ${outgoing.topic}`));
-        sends = sends.filter((other) => other !== outgoing);
-      }
+      outcomes.push(queue === undefined ? noQueue(outgoing) : succeeded(this.place(queue, outgoing, at)));
     }
-    return this.appendCommit({ type: 'commit', at, sends, settles: NO_SETTLES }, outcomes);
+    return journal.commit(outcomes);
   }
 
-  receive(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
-    if (this.stopping || signal.aborted) return Promise.resolve([]);
-    try {
+  async receive(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
+    for (;;) {
+      if (this.stopping !== undefined || signal.aborted) return [];
       const deliveries = this.receiver.receiveNow(request);
-      if (deliveries.length > 0 || request.waitMs <= 0) return Promise.resolve(deliveries);
-      return this.parked.park(request, signal);
-    } catch (error) {
-      return Promise.reject(error);
+      const { loading } = this.receiver;
+      if (deliveries.length > 0) return deliveries;
+      if (loading !== undefined) await loading;
+      else return request.waitMs <= 0 ? [] : this.parked.park(request, signal);
     }
   }
 
   async settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]> {
+    // Again and again: what was loaded for one may have been dropped for the next.
+    for (let wait = this.settling.prepare(batch); wait !== undefined; wait = this.settling.prepare(batch)) await wait;
     const at = this.clock.now();
-    const sends: OutgoingMessage[] = [];
-    const settles: SettleEntry[] = [];
     const groups = new Set<string>();
-    const outcomes = batch.map((settlement): Outcome<Settled> => {
-      const lease = this.liveLease(settlement, at);
-      if (lease === undefined) return stale();
-      groups.add(lease.group.spec.name);
-      const entry = this.settleEntry(settlement, lease, at, sends);
-      settles.push(entry);
-      const epoch = this.state.applySettle(entry);
-      if (entry.kind !== 'extend') return succeeded({});
-      const { group, parts } = lease;
-      return succeeded({ receipt: formatReceipt(group.serial, parts.queueSerial, parts.offset, epoch) });
-    });
-    if (settles.length === 0) return outcomes;
-    for (const outgoing of sends) this.state.append(outgoing, at);
-    await this.appendCommit({ type: 'commit', at, sends, settles }, outcomes);
+    this.journal.begin(at);
+    const outcomes = batch.map((settlement) => this.settling.settle(settlement, at, groups));
+    if (groups.size === 0) return outcomes;
+    await this.journal.commit(undefined);
     for (const group of groups) this.parked.wakeGroup(group);
     return outcomes;
   }
 
   async transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>> {
-    const problem = this.roomFor(send);
+    for (let wait = this.settling.prepare(settle); wait !== undefined; wait = this.settling.prepare(settle)) await wait;
+    const problem = this.problemWith(send);
     if (problem !== undefined) return { ok: false, error: problem };
-    const at = this.clock.now();
     const missing = send.find((outgoing) => this.queueOf(outgoing) === undefined);
-    if (missing !== undefined) return failed('TOPIC_NOT_FOUND', `no queue ${missing.queue} in topic ${missing.topic}`);
-    const leases = settle.map((settlement) => this.liveLease(settlement, at));
+    if (missing !== undefined) return noQueue(missing);
+    const at = this.clock.now();
+    const leases = settle.map((settlement) => this.settling.liveLease(settlement, at));
     const repeats = new Set(settle.map(({ receipt }) => receipt)).size < settle.length;
     if (repeats || leases.includes(undefined)) return stale();
-    const sends = [...send];
-    const settles = settle.map((settlement, i) => this.settleEntry(settlement, leases[i]!, at, sends));
-    const placed = sends.map((outgoing) => this.state.append(outgoing, at)).slice(0, send.length);
-    for (const entry of settles) this.state.applySettle(entry);
-    await this.appendCommit({ type: 'commit', at, sends, settles }, undefined);
+    this.journal.begin(at);
+    const placed = send.map((outgoing) => this.place(this.queueOf(outgoing)!, outgoing, at));
+    settle.forEach((settlement, i) => this.settling.apply(settlement, leases[i]!, at));
+    await this.journal.commit(undefined);
     for (const lease of leases) this.parked.wakeGroup(lease!.group.spec.name);
     return succeeded(placed);
   }
 
-  prepare(): Promise<Outcome<string>> {
-    return Promise.resolve(failed('UNSUPPORTED', 'transactions are not supported yet'));
+  async prepare(
+    outgoing: OutgoingMessage,
+    { checkAfterMs }: { readonly checkAfterMs: number },
+  ): Promise<Outcome<string>> {
+    const problem = this.problemWith([outgoing]);
+    if (problem !== undefined) return { ok: false, error: problem };
+    const queue = this.queueOf(outgoing);
+    return queue === undefined ? noQueue(outgoing) : this.holding.prepare(queue, outgoing, checkAfterMs);
   }
-  resolve(): Promise<Outcome<Placed | undefined>> {
-    return Promise.resolve(failed('UNSUPPORTED', 'transactions are not supported yet'));
+  resolve(transactionId: string, how: 'commit' | 'rollback'): Promise<Outcome<Placed | undefined>> {
+    return this.holding.resolve(transactionId, how);
   }
-  orphans(): Promise<{ transactionId: string; message: StoredMessage }[]> {
-    return Promise.resolve([]);
+  orphans(max: number): ReturnType<MessageEngine['orphans']> {
+    return this.holding.orphans(max);
   }
-  cancelDelayed(): Promise<Outcome<{ messageId: string }>> {
-    return Promise.resolve(failed('UNSUPPORTED', 'delayed messages are not supported yet'));
+  cancelDelayed(recallHandle: string): Promise<Outcome<{ readonly messageId: string }>> {
+    return this.holding.recall(recallHandle);
   }
 
-  read(source: Source, from: number, max: number, bytesMax: number): ReadResult {
+  read(source: Source, from: number, max: number, bytesMax: number): ReadResult | Promise<ReadResult> {
     return this.oneQueue(source).read(from, max, bytesMax);
   }
 
@@ -214,7 +231,7 @@ export class EmbeddedEngine implements MessageEngine {
 
   async offsetAt(source: Source, time: number): Promise<number> {
     const queue = this.oneQueue(source);
-    return queue instanceof MessageQueue ? queue.offsetAt(time) : queue.first;
+    return queue instanceof LightQueue ? queue.first : queue.offsetAt(time);
   }
 
   async groupState(groupName: string, source: Source): Promise<GroupProgress[]> {
@@ -228,14 +245,15 @@ export class EmbeddedEngine implements MessageEngine {
 
   async seek(groupName: string, source: Source, to: SeekTarget): Promise<void> {
     const group = this.receiver.group(groupName);
-    const queues = this.receiver.queuesOf(source);
-    for (const [id, queue] of queues.entries()) {
-      if (to.kind === 'offset' && to.queue !== id && queues.length > 1) continue;
+    const queues = this.receiver.queuesOf(source) as readonly (MessageQueue | LightQueue)[];
+    const wanted = queues.filter((_, id) => to.kind !== 'offset' || to.queue === id || queues.length === 1);
+    const offsets = await Promise.all(wanted.map((queue) => seekOffset(queue, to)));
+    wanted.forEach((queue, i) => {
       this.receiver.join(group, queue);
-      const offset = seekOffset(queue as MessageQueue | LightQueue, to);
-      this.write({ type: 'seek', group: groupName, queueSerial: queue.serial, offset });
-    }
-    await this.durable();
+      const offset = offsets[i]!;
+      this.journal.write({ type: 'seek', groupSerial: group.serial, queueSerial: queue.serial, offset });
+    });
+    await this.journal.durable();
     this.parked.wakeGroup(groupName);
   }
 
@@ -245,101 +263,37 @@ export class EmbeddedEngine implements MessageEngine {
     return { [Symbol.dispose]: () => void listeners?.delete(listener) };
   }
 
-  private write(record: LogRecord): void {
-    this.state.apply(record);
-    this.log.append(record);
+  private async end(): Promise<void> {
+    this.retaining.stop();
+    this.holding.stop();
+    this.parked.endAll();
+    await this.journal.durable();
+    await this.storage.close();
   }
 
-  private writeDurably(record: LogRecord): Promise<void> {
-    this.state.apply(record);
-    return new Promise((resolve) => this.log.append(record, resolve));
-  }
-
-  /** Resolves when everything written so far is durable. */
-  private durable(): Promise<void> {
-    return this.writeDurably({ type: 'commit', at: this.clock.now(), sends: [], settles: [] });
-  }
-
-  /** The commit was applied already; its messages become visible when it is durable. */
-  private appendCommit<T>(record: LogRecord, result: T): Promise<T> {
-    const touched = this.state.takeTouched();
-    return new Promise((resolve) => {
-      this.log.append(record, () => {
-        this.makeVisible(touched);
-        resolve(result);
-      });
-    });
+  /** Adds the message to the commit in progress. */
+  private place(queue: MessageQueue, outgoing: OutgoingMessage, at: number): Placed {
+    const { message } = outgoing;
+    if (message.hasDeliveryTime && message.deliverAt > at) {
+      return { queue: queue.id, offset: -1, storedAt: at, recallHandle: this.holding.delay(queue, outgoing) };
+    }
+    const targets = this.journal.state.lightTargets(outgoing.lightQueues);
+    return { queue: queue.id, offset: this.journal.send(queue, message, at, targets), storedAt: at };
   }
 
   private makeVisible(touched: Touched): void {
     for (const { queue, end } of touched) if (queue.visible < end) queue.visible = end;
     for (const { queue } of touched) {
       if (queue instanceof LightQueue) {
-        for (const listener of queue.listeners) listener();
-        this.parked?.wakeSource(sourceKey({ kind: 'light', name: queue.name }));
+        if (queue.listeners !== undefined) for (const listener of queue.listeners) listener();
+        this.parked.wakeSource(sourceKey({ kind: 'light', name: queue.name }));
         continue;
       }
       const topic = this.state.topics.get(queue.topic);
       if (topic === undefined) continue;
       for (const listener of topic.listeners) listener();
-      this.parked?.wakeSource(queue.topic);
-      if (queue.bytes > topic.spec.retention.bytesPerQueue) this.retain(queue, topic.spec);
-    }
-  }
-
-  private retire(
-    group: GroupState,
-    queueSerial: number,
-    gone: readonly number[],
-    dead: readonly StoredMessage[],
-  ): void {
-    const sends = dead.map((message) => this.deadLetter(group.spec.name, message));
-    const settles = gone.map((offset) => ({ kind: 'ack' as const, group: group.spec.name, queueSerial, offset }));
-    const record: LogRecord = { type: 'commit', at: this.clock.now(), sends, settles };
-    this.state.apply(record);
-    void this.appendCommit(record, undefined);
-  }
-
-  /** The copy for the group's dead letter topic, which is created when it is first needed. */
-  private deadLetter(group: string, message: StoredMessage): OutgoingMessage {
-    const name = deadLetterTopic(group);
-    if (!this.state.topics.has(name)) {
-      this.write({ type: 'topic', spec: { name, type: 'MIXED', queues: 1, retention: DEFAULT_RETENTION } });
-    }
-    const outgoing = new OutgoingMessage(name, message.address, deadLetterCopy(message));
-    outgoing.queue = 0;
-    return outgoing;
-  }
-
-  private liveLease(settlement: Settlement, now: number): { group: GroupState; parts: ReceiptParts } | undefined {
-    const parts = parseReceipt(settlement.receipt);
-    const group = parts && this.state.groupsBySerial.get(parts.groupSerial);
-    if (parts === undefined || group === undefined) return undefined;
-    if (settlement.group !== undefined && settlement.group !== group.spec.name) return undefined;
-    const consumption = group.consumptions.get(parts.queueSerial);
-    return consumption?.isLeased(parts.offset, parts.epoch, now) === true ? { group, parts } : undefined;
-  }
-
-  /** The record entry of a verdict; a dead letter adds its copy to `sends`. */
-  private settleEntry(
-    { action }: Settlement,
-    { group, parts }: { group: GroupState; parts: ReceiptParts },
-    at: number,
-    sends: OutgoingMessage[],
-  ): SettleEntry {
-    const place = { group: group.spec.name, queueSerial: parts.queueSerial, offset: parts.offset };
-    switch (action.kind) {
-      case 'ack':
-        return { ...place, kind: 'ack' };
-      case 'extend':
-        return { ...place, kind: 'extend', until: at + action.ms, keepReceipt: action.keepReceipt === true };
-      case 'release':
-        return { ...place, kind: 'release', visibleAt: at + action.delayMs, countAttempt: action.countAttempt };
-      case 'deadLetter': {
-        const message = this.state.queue(parts.queueSerial)?.get(parts.offset);
-        if (message !== undefined) sends.push(this.deadLetter(group.spec.name, message));
-        return { ...place, kind: 'ack' };
-      }
+      this.parked.wakeSource(queue.topic);
+      this.retaining.grew(queue, topic.spec);
     }
   }
 
@@ -347,12 +301,11 @@ export class EmbeddedEngine implements MessageEngine {
     return this.state.topics.get(outgoing.topic)?.queues[outgoing.queue];
   }
 
-  private roomFor(batch: readonly OutgoingMessage[]): BrokerError | undefined {
-    if (this.stopping) return new BrokerError('SHUTTING_DOWN', 'the engine is stopping');
-    let bytes = this.state.usage.bytes;
+  private problemWith(batch: readonly OutgoingMessage[]): BrokerError | undefined {
+    if (this.stopping !== undefined) return new BrokerError('SHUTTING_DOWN', 'the engine is stopping');
+    let bytes = 0;
     for (let i = 0; i < batch.length; i++) bytes += batch[i]!.message.bytes;
-    if (bytes <= this.options.bytesMax) return undefined;
-    return new BrokerError('STORE_FULL', `the store holds its limit of ${this.options.bytesMax} bytes`);
+    return this.storage.problemWith(bytes);
   }
 
   private oneQueue(source: Source): MessageQueue | LightQueue {
@@ -362,29 +315,21 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   private listenersOf(source: Source): Set<() => void> | undefined {
-    return source.kind === 'light'
-      ? this.state.lightQueues.get(source.name)?.listeners
-      : this.state.topics.get(source.topic)?.listeners;
-  }
-
-  private retain(queue: MessageQueue, spec: TopicSpec): void {
-    const before = queue.removableBefore(spec.retention, this.clock.now());
-    if (before > queue.first) this.write({ type: 'trim', queueSerial: queue.serial, before });
-  }
-
-  private armRetention(): void {
-    this.retentionTimer = this.clock.schedule(RETENTION_SCAN_MS, () => {
-      for (const { spec, queues } of this.state.topics.values()) for (const queue of queues) this.retain(queue, spec);
-      this.armRetention();
-    });
+    if (source.kind === 'topic') return this.state.topics.get(source.topic)?.listeners;
+    const lightQueue = this.state.lightQueues.get(source.name);
+    return lightQueue && (lightQueue.listeners ??= new Set());
   }
 }
 
-function stale(): { ok: false; error: BrokerError } {
-  return failed('STALE_RECEIPT', 'the receipt was acknowledged, superseded, expired or never issued');
+function noQueue({ queue, topic }: OutgoingMessage): { ok: false; error: BrokerError } {
+  return failed('TOPIC_NOT_FOUND', `no queue ${queue} in topic ${topic}`);
 }
 
-function seekOffset(queue: MessageQueue | LightQueue, to: SeekTarget): number {
+function isSame(a: object, b: object): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+async function seekOffset(queue: MessageQueue | LightQueue, to: SeekTarget): Promise<number> {
   switch (to.kind) {
     case 'earliest':
       return queue.first;
@@ -393,6 +338,6 @@ function seekOffset(queue: MessageQueue | LightQueue, to: SeekTarget): number {
     case 'offset':
       return Math.min(Math.max(to.offset, queue.first), queue.visible);
     case 'time':
-      return queue instanceof MessageQueue ? queue.offsetAt(to.time) : queue.first;
+      return queue instanceof LightQueue ? queue.first : queue.offsetAt(to.time);
   }
 }

@@ -1,15 +1,19 @@
 import type { GroupSpec } from '../../../core/model/consumer-group.ts';
+import type { Message } from '../../../core/model/message.ts';
 import type { TopicSpec } from '../../../core/model/topic.ts';
-import type { OutgoingMessage, Placed } from '../../../core/ports/message-engine.ts';
-import type { LogRecord, SettleEntry } from './log/record-log.ts';
-import { Consumption } from './pop/consumption.ts';
-import { LightQueue } from './queue/light-queue.ts';
-import { MessageQueue, type ReadableQueue, type Usage } from './queue/message-queue.ts';
+import { HeldMessages, MEMORY_HELD, type HeldChanges, type HeldStore } from './held/held-messages.ts';
+import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './log/record-log.ts';
+import { MetaState } from './meta/meta-state.ts';
+import { Consumption, type Epochs } from './pop/consumption.ts';
+import { MEMORY_BLOCKS, type BlockStore } from './queue/block-store.ts';
+import { LightQueue, type LightChunk, type LightStore } from './queue/light-queue.ts';
+import { BLOCK_BYTES_MAX, MessageQueue, type ReadableQueue, type Usage } from './queue/message-queue.ts';
 
 export interface TopicState {
   spec: TopicSpec;
   readonly queues: MessageQueue[];
   readonly listeners: Set<() => void>;
+  savedSequence: number;
 }
 
 export interface GroupState {
@@ -17,93 +21,196 @@ export interface GroupState {
   readonly serial: number;
   /** By queue serial. */
   readonly consumptions: Map<number, Consumption>;
+  savedSequence: number;
+}
+
+/** Where the state keeps what need not be in memory. */
+export interface StateStores {
+  readonly blocks: BlockStore;
+  readonly held: HeldStore;
+  loadLightChunk(serial: number, offset: number): Promise<LightChunk>;
+  readonly blockBytesMax?: number;
+}
+
+const IN_MEMORY: StateStores = {
+  blocks: MEMORY_BLOCKS,
+  held: MEMORY_HELD,
+  loadLightChunk: () => Promise.reject(new Error('entries in memory are never loaded')),
+};
+
+/** The light queues one publish goes to. */
+export interface LightTargets {
+  readonly queues: readonly LightQueue[];
+  /** Of those whose records are logged. */
+  readonly durableSerials: readonly number[];
+}
+
+const NO_TARGETS: LightTargets = { queues: [], durableSerials: [] };
+
+/** What changed since the last checkpoint. */
+export class Dirt {
+  readonly topics = new Set<string>();
+  readonly groups = new Set<string>();
+  queues: MessageQueue[] = [];
+  lightQueues: LightQueue[] = [];
+  consumptions: { readonly groupSerial: number; readonly consumption: Consumption }[] = [];
+  readonly deletedQueues = new Set<number>();
+  readonly deletedConsumptions: { readonly groupSerial: number; readonly queueSerial: number }[] = [];
+  metaKeys: ReadonlySet<string> = new Set();
+  held: HeldChanges = { added: [], removed: [] };
 }
 
 /**
  * Everything the engine knows, as a function of the records applied so far: no clock, no random, no I/O. What was appended
- * becomes visible when the log says it is durable.
+ * becomes visible when the log says it is durable. While a log is replayed, parts that a checkpoint holds in a later form
+ * skip the records they have seen (`savedSequence`).
  */
-export class EngineState {
+export class EngineState implements Replay, LightStore {
   readonly topics = new Map<string, TopicState>();
   readonly groups = new Map<string, GroupState>();
   readonly groupsBySerial = new Map<number, GroupState>();
   readonly lightQueues = new Map<string, LightQueue>();
+  readonly held: HeldMessages;
+  readonly meta = new MetaState();
+  readonly usage: Usage = { bytes: 0 };
+  readonly epochs: Epochs = { base: 0 };
+  dirt = new Dirt();
+  /** How often the log was opened. */
+  generation = 0;
+  lastSerial = 0;
+  private readonly stores: StateStores;
   private readonly queues = new Map<number, MessageQueue | LightQueue>();
   /** Message queues by serial: the fast way from a light queue's entry to its message. */
   private readonly messageQueues: (MessageQueue | undefined)[] = [];
-  /** Memory of all message queues. */
-  readonly usage: Usage = { bytes: 0 };
-  private serial = 0;
   /** Queues that got messages since they were last made visible. */
   private touched: (MessageQueue | LightQueue)[] = [];
+  /** Of the record being replayed; Infinity when records are new. */
+  private replaySequence = Infinity;
+  private lastTargetNames: readonly string[] | undefined;
+  private lastTargets = NO_TARGETS;
+
+  constructor(stores: StateStores = IN_MEMORY) {
+    this.stores = stores;
+    this.held = new HeldMessages(stores.held);
+  }
 
   queue(serial: number): ReadableQueue | undefined {
     return this.queues.get(serial);
   }
 
-  messageQueue(serial: number): MessageQueue | undefined {
+  queueBySerial(serial: number): MessageQueue | undefined {
     return this.messageQueues[serial];
+  }
+
+  loadChunk(serial: number, offset: number): Promise<LightChunk> {
+    return this.stores.loadLightChunk(serial, offset);
+  }
+
+  nextSerial(): number {
+    return ++this.lastSerial;
+  }
+
+  /** The log was read to its end: from here on records are new. */
+  endReplay(): void {
+    this.replaySequence = Infinity;
+    for (const { queue, end } of this.takeTouched()) queue.visible = end;
+  }
+
+  record(sequence: number): void {
+    this.replaySequence = sequence;
+  }
+
+  flush(): void {
+    for (const queue of this.touched) if (queue instanceof MessageQueue) queue.flush();
   }
 
   apply(record: LogRecord): void {
     switch (record.type) {
+      case 'start':
+        return this.start(record.generation);
       case 'topic':
-        return this.applyTopic(record.spec);
+        return this.applyTopic(record.spec, record.serials);
       case 'deleteTopic':
         return this.deleteTopic(record.name);
       case 'group':
-        return this.applyGroup(record.spec);
+        return this.applyGroup(record.spec, record.serial);
       case 'deleteGroup':
         return this.deleteGroup(record.name);
       case 'lightQueue':
-        return this.addLightQueue(record.name);
+        return this.addLightQueue(record.name, record.serial, true);
       case 'deleteLightQueue':
-        return this.deleteLightQueue(record.name);
-      case 'commit':
-        for (const outgoing of record.sends) this.append(outgoing, record.at);
-        for (const entry of record.settles) this.applySettle(entry);
-        return undefined;
+        return this.deleteLightQueue(record.serial);
       case 'join':
-        return this.join(record.group, record.queueSerial, record.start);
-      case 'lease':
-        return this.consumption(record.group, record.queueSerial)?.applyLease(
-          record.offsets,
-          record.until,
-          record.attemptId,
-        );
+        return this.join(record.groupSerial, record.queueSerial, record.start);
       case 'seek':
-        return this.consumption(record.group, record.queueSerial)?.applySeek(record.offset);
+        return this.unsaved(record.groupSerial, record.queueSerial)?.applySeek(record.offset);
       case 'trim':
-        return this.queues.get(record.queueSerial)?.trim(record.before);
+        return this.trim(record.queueSerial, record.before);
+      case 'ask':
+        return this.held.ask(record.id, record.dueAt);
+      case 'metaPut':
+        return this.meta.put(record.key, Buffer.from(record.value, 'base64'), record.revision, record.expiresAt);
+      case 'metaDelete':
+        return this.meta.delete(record.key, record.revision);
     }
   }
 
-  consumption(group: string, queueSerial: number): Consumption | undefined {
-    return this.groups.get(group)?.consumptions.get(queueSerial);
+  lease({ groupSerial, queueSerial, offsets, until, attemptId }: LeaseRecord): void {
+    this.unsaved(groupSerial, queueSerial)?.applyLease(offsets, until, attemptId);
   }
 
-  /** Stores one message and its references. */
-  append(outgoing: OutgoingMessage, at: number): Placed {
-    return this.appendTo(this.topics.get(outgoing.topic)!.queues[outgoing.queue]!, outgoing, at);
+  /** Replays a message. @throws Error when the log does not go on where the queue ends */
+  send(
+    queueSerial: number,
+    offset: number,
+    message: Message,
+    storedAt: number,
+    lightQueueSerials: readonly number[],
+  ): void {
+    const queue = this.messageQueues[queueSerial];
+    if (queue === undefined) return;
+    // A queue read from a later state has the message already.
+    if (this.replaySequence > queue.savedSequence) {
+      if (offset !== queue.appended) throw new Error(`queue ${queueSerial} has no offsets ${queue.appended} to ${offset}`);
+      queue.append(message, storedAt);
+      this.touch(queue);
+    }
+    for (const serial of lightQueueSerials) {
+      const lightQueue = this.queues.get(serial);
+      if (lightQueue instanceof LightQueue && this.replaySequence > lightQueue.savedSequence) {
+        lightQueue.append(queueSerial, offset);
+        this.touch(lightQueue);
+      }
+    }
   }
 
-  /** The same, for callers who know the queue. */
-  appendTo(queue: MessageQueue, outgoing: OutgoingMessage, at: number): Placed {
-    const offset = queue.append(outgoing.message, at);
+  settle(entry: SettleEntry): void {
+    this.applySettle(entry);
+  }
+
+  hold(entry: HeldEntry): void {
+    this.held.add(entry);
+  }
+
+  unhold(key: HeldKey): void {
+    this.held.remove(key);
+  }
+
+  /** Stores one message and its references. @returns its offset */
+  appendTo(queue: MessageQueue, message: Message, at: number, lightQueues: readonly LightQueue[]): number {
+    const offset = queue.append(message, at);
     this.touch(queue);
-    const { lightQueues } = outgoing;
     for (let i = 0; i < lightQueues.length; i++) {
-      const lightQueue = this.lightQueues.get(lightQueues[i]!);
-      if (lightQueue === undefined) continue;
+      const lightQueue = lightQueues[i]!;
       lightQueue.append(queue.serial, offset);
       this.touch(lightQueue);
     }
-    return { queue: outgoing.queue, offset, storedAt: at };
+    return offset;
   }
 
   /** @returns the epoch of the receipt that is good from now on, for 'extend' */
   applySettle(entry: SettleEntry): number {
-    const consumption = this.consumption(entry.group, entry.queueSerial);
+    const consumption = this.unsaved(entry.groupSerial, entry.queueSerial);
     if (consumption === undefined) return 0;
     switch (entry.kind) {
       case 'ack':
@@ -117,6 +224,39 @@ export class EngineState {
     }
   }
 
+  /** The light queues of that name there are. Publishes to one address give the same array. */
+  lightTargets(names: readonly string[]): LightTargets {
+    if (names.length === 0) return NO_TARGETS;
+    if (names === this.lastTargetNames) return this.lastTargets;
+    const queues = names.flatMap((name) => this.lightQueues.get(name) ?? []);
+    const durableSerials = queues.filter(({ isDurable }) => isDurable).map(({ serial }) => serial);
+    this.lastTargetNames = names;
+    this.lastTargets = { queues, durableSerials };
+    return this.lastTargets;
+  }
+
+  /** The same by serial, of those that are still there. */
+  lightTargetsOf(serials: readonly number[]): LightTargets {
+    if (serials.length === 0) return NO_TARGETS;
+    const queues = serials.flatMap((serial) => {
+      const lightQueue = this.queues.get(serial);
+      return lightQueue instanceof LightQueue ? [lightQueue] : [];
+    });
+    return { queues, durableSerials: queues.map(({ serial }) => serial) };
+  }
+
+  /** What changed since the last call. */
+  takeDirt(): Dirt {
+    const { dirt } = this;
+    this.dirt = new Dirt();
+    for (const queue of dirt.queues) queue.isDirty = false;
+    for (const lightQueue of dirt.lightQueues) lightQueue.isDirty = false;
+    for (const { consumption } of dirt.consumptions) consumption.isDirty = false;
+    dirt.metaKeys = this.meta.takeDirty();
+    dirt.held = this.held.takeChanges();
+    return dirt;
+  }
+
   /** Ends a batch: hands out the queues appended to since the last call, each with the end it has now. */
   takeTouched(): { queue: MessageQueue | LightQueue; end: number }[] {
     const touched = this.touched.map((queue) => ({ queue, end: queue.appended }));
@@ -128,68 +268,144 @@ export class EngineState {
     return touched;
   }
 
+  addLightQueue(name: string, serial: number, isDurable: boolean): void {
+    if (this.lightQueues.has(name)) return;
+    this.registerLightQueue(new LightQueue(serial, name, isDurable, this));
+    if (isDurable) this.dirty(this.lightQueues.get(name)!);
+  }
+
+  deleteLightQueue(serial: number): void {
+    const lightQueue = this.queues.get(serial);
+    if (!(lightQueue instanceof LightQueue)) return;
+    this.lightQueues.delete(lightQueue.name);
+    this.lastTargetNames = undefined;
+    this.forget(lightQueue);
+    if (lightQueue.isDurable) this.dirt.deletedQueues.add(serial);
+  }
+
+  trim(queueSerial: number, before: number): void {
+    const queue = this.queues.get(queueSerial);
+    if (queue === undefined || this.replaySequence <= queue.savedSequence) return;
+    queue.trim(before);
+    this.dirty(queue);
+  }
+
+  /** Parts read from a checkpoint. */
+  restoreTopic(spec: TopicSpec, serials: readonly number[], savedSequence: number): void {
+    this.applyTopic(spec, serials);
+    this.topics.get(spec.name)!.savedSequence = savedSequence;
+  }
+  restoreGroup(spec: GroupSpec, serial: number, savedSequence: number): void {
+    this.applyGroup(spec, serial);
+    this.groups.get(spec.name)!.savedSequence = savedSequence;
+  }
+  registerLightQueue(lightQueue: LightQueue): void {
+    this.lightQueues.set(lightQueue.name, lightQueue);
+    this.queues.set(lightQueue.serial, lightQueue);
+    this.lastSerial = Math.max(this.lastSerial, lightQueue.serial);
+    this.lastTargetNames = undefined;
+  }
+
+  private start(generation: number): void {
+    this.generation = generation;
+    // Beyond every epoch given out since the last logged one.
+    this.epochs.base = generation * 2 ** 32;
+  }
+
   private touch(queue: MessageQueue | LightQueue): void {
     if (queue.isTouched) return;
     queue.isTouched = true;
     this.touched.push(queue);
+    if (!queue.isDirty) this.dirty(queue);
   }
 
-  private applyTopic(spec: TopicSpec): void {
+  private dirty(queue: MessageQueue | LightQueue): void {
+    if (queue.isDirty) return;
+    queue.isDirty = true;
+    if (queue instanceof MessageQueue) this.dirt.queues.push(queue);
+    else if (queue.isDurable) this.dirt.lightQueues.push(queue);
+  }
+
+  /** The group's progress in the queue, about to change; undefined when a checkpoint holds it in a later form. */
+  private unsaved(groupSerial: number, queueSerial: number): Consumption | undefined {
+    const consumption = this.groupsBySerial.get(groupSerial)?.consumptions.get(queueSerial);
+    if (consumption === undefined || this.replaySequence <= consumption.savedSequence) return undefined;
+    if (!consumption.isDirty) this.dirtyConsumption(groupSerial, consumption);
+    return consumption;
+  }
+
+  private dirtyConsumption(groupSerial: number, consumption: Consumption): void {
+    consumption.isDirty = true;
+    this.dirt.consumptions.push({ groupSerial, consumption });
+  }
+
+  private applyTopic(spec: TopicSpec, serials: readonly number[]): void {
     let topic = this.topics.get(spec.name);
-    if (topic === undefined) this.topics.set(spec.name, (topic = { spec, queues: [], listeners: new Set() }));
+    if (topic === undefined) {
+      topic = { spec, queues: [], listeners: new Set(), savedSequence: 0 };
+      this.topics.set(spec.name, topic);
+    } else if (this.replaySequence <= topic.savedSequence) return;
     topic.spec = spec;
-    while (topic.queues.length < spec.queues) {
-      const queue = new MessageQueue(++this.serial, spec.name, topic.queues.length, this.usage);
+    this.dirt.topics.add(spec.name);
+    const shared = {
+      usage: this.usage,
+      store: this.stores.blocks,
+      blockBytesMax: this.stores.blockBytesMax ?? BLOCK_BYTES_MAX,
+    };
+    for (const serial of serials.slice(topic.queues.length)) {
+      const queue = new MessageQueue(serial, spec.name, topic.queues.length, shared);
       topic.queues.push(queue);
-      this.queues.set(queue.serial, queue);
-      this.messageQueues[queue.serial] = queue;
+      this.queues.set(serial, queue);
+      this.messageQueues[serial] = queue;
+      this.lastSerial = Math.max(this.lastSerial, serial);
     }
   }
 
   private deleteTopic(name: string): void {
-    for (const queue of this.topics.get(name)?.queues ?? []) {
+    const topic = this.topics.get(name);
+    if (topic === undefined || this.replaySequence <= topic.savedSequence) return;
+    for (const queue of topic.queues) {
       this.forget(queue);
-      this.usage.bytes -= queue.bytes;
+      queue.clear();
       this.messageQueues[queue.serial] = undefined;
+      this.dirt.deletedQueues.add(queue.serial);
     }
     this.topics.delete(name);
+    this.dirt.topics.add(name);
   }
 
-  private applyGroup(spec: GroupSpec): void {
+  private applyGroup(spec: GroupSpec, serial: number): void {
     const group = this.groups.get(spec.name);
-    if (group !== undefined) {
-      const isFifo = spec.order === 'fifo';
-      // The order is part of how progress is kept: a change goes on at the first message not acknowledged.
-      for (const [serial, { queue, floor, lastEpoch }] of group.spec.order === spec.order ? [] : group.consumptions) {
-        group.consumptions.set(serial, new Consumption(queue, floor, isFifo, lastEpoch));
-      }
-      group.spec = spec;
-      return;
+    this.lastSerial = Math.max(this.lastSerial, serial);
+    if (group === undefined) {
+      const added = { spec, serial, consumptions: new Map<number, Consumption>(), savedSequence: 0 };
+      this.groups.set(spec.name, added);
+      this.groupsBySerial.set(serial, added);
+    } else if (this.replaySequence <= group.savedSequence) return;
+    else this.changeGroup(group, spec);
+    this.dirt.groups.add(spec.name);
+  }
+
+  /** The order is part of how progress is kept: a change goes on at the first message not acknowledged. */
+  private changeGroup(group: GroupState, spec: GroupSpec): void {
+    const isFifo = spec.order === 'fifo';
+    for (const [serial, old] of group.spec.order === spec.order ? [] : group.consumptions) {
+      if (this.replaySequence <= old.savedSequence) continue;
+      const changed = new Consumption(old.queue, old.floor, isFifo, this.epochs, old.lastEpoch);
+      this.addConsumption(group, serial, changed);
     }
-    const added = { spec, serial: ++this.serial, consumptions: new Map<number, Consumption>() };
-    this.groups.set(spec.name, added);
-    this.groupsBySerial.set(added.serial, added);
+    group.spec = spec;
   }
 
   private deleteGroup(name: string): void {
     const group = this.groups.get(name);
-    if (group === undefined) return;
+    if (group === undefined || this.replaySequence <= group.savedSequence) return;
     this.groups.delete(name);
     this.groupsBySerial.delete(group.serial);
-  }
-
-  private addLightQueue(name: string): void {
-    if (this.lightQueues.has(name)) return;
-    const lightQueue = new LightQueue(++this.serial, name, (serial) => this.messageQueues[serial]);
-    this.lightQueues.set(name, lightQueue);
-    this.queues.set(lightQueue.serial, lightQueue);
-  }
-
-  private deleteLightQueue(name: string): void {
-    const lightQueue = this.lightQueues.get(name);
-    if (lightQueue === undefined) return;
-    this.lightQueues.delete(name);
-    this.forget(lightQueue);
+    this.dirt.groups.add(name);
+    for (const queueSerial of group.consumptions.keys()) {
+      this.dirt.deletedConsumptions.push({ groupSerial: group.serial, queueSerial });
+    }
   }
 
   private forget(queue: ReadableQueue): void {
@@ -197,10 +413,19 @@ export class EngineState {
     for (const group of this.groups.values()) group.consumptions.delete(queue.serial);
   }
 
-  private join(groupName: string, queueSerial: number, start: number): void {
-    const group = this.groups.get(groupName);
+  private join(groupSerial: number, queueSerial: number, start: number): void {
+    const group = this.groupsBySerial.get(groupSerial);
     const queue = this.queues.get(queueSerial);
     if (group === undefined || queue === undefined) return;
-    group.consumptions.set(queueSerial, new Consumption(queue, start, group.spec.order === 'fifo'));
+    const known = group.consumptions.get(queueSerial);
+    if (known !== undefined && this.replaySequence <= known.savedSequence) return;
+    const consumption = new Consumption(queue, start, group.spec.order === 'fifo', this.epochs);
+    this.addConsumption(group, queueSerial, consumption);
+  }
+
+  private addConsumption(group: GroupState, queueSerial: number, consumption: Consumption): void {
+    group.consumptions.set(queueSerial, consumption);
+    this.dirtyConsumption(group.serial, consumption);
+    if (this.replaySequence === Infinity) consumption.openEmptyLanes();
   }
 }

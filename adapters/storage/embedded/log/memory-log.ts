@@ -1,17 +1,25 @@
-import type { LogRecord, RecordLog } from './record-log.ts';
+import type { RecordLog } from './record-log.ts';
 
 /** A log that keeps nothing: the state machine on top of it is all there is, and ends with the process. */
 export class MemoryLog implements RecordLog {
   readonly durability = 'none';
+  readonly sequence = 0;
+  readonly isShortOfSpace = false;
   private waiting: (() => void)[] = [];
   private closed: Promise<void> | undefined;
 
-  async open(): Promise<void> {}
+  append(): void {}
+  appendLease(): void {}
+  beginCommit(): void {}
+  addSend(): void {}
+  addSettle(): void {}
+  addHold(): void {}
+  addUnhold(): void {}
+  endCommit(): void {}
 
-  append(_record: LogRecord, onDurable?: () => void): void {
-    if (onDurable === undefined) return;
+  whenDurable(callback: () => void): void {
     // A batch ends with the microtask, as one of a disk would with its sync: callers see the same order of events.
-    if (this.waiting.push(onDurable) === 1) queueMicrotask(() => this.commit());
+    if (this.waiting.push(callback) === 1) queueMicrotask(() => this.commit());
   }
 
   close(): Promise<void> {
@@ -21,6 +29,6 @@ export class MemoryLog implements RecordLog {
   private commit(): void {
     const { waiting } = this;
     this.waiting = [];
-    for (const onDurable of waiting) onDurable();
+    for (const callback of waiting) callback();
   }
 }

@@ -1,49 +1,109 @@
 import type { GroupSpec } from '../../../../core/model/consumer-group.ts';
+import type { Message } from '../../../../core/model/message.ts';
 import type { TopicSpec } from '../../../../core/model/topic.ts';
-import type { Capabilities, OutgoingMessage } from '../../../../core/ports/message-engine.ts';
+import type { Capabilities } from '../../../../core/ports/message-engine.ts';
 
 /** One verdict inside a commit, already checked. */
-export type SettleEntry = { readonly group: string; readonly queueSerial: number; readonly offset: number } & (
+export type SettleEntry = { readonly groupSerial: number; readonly queueSerial: number; readonly offset: number } & (
   | { readonly kind: 'ack' }
   | { readonly kind: 'extend'; readonly until: number; readonly keepReceipt: boolean }
   | { readonly kind: 'release'; readonly visibleAt: number; readonly countAttempt: boolean }
 );
 
-/** Everything that changes the engine's state. A record carries all times and choices: applying it needs no clock. */
-export type LogRecord =
-  | { readonly type: 'topic'; readonly spec: TopicSpec }
-  | { readonly type: 'deleteTopic'; readonly name: string }
-  | { readonly type: 'group'; readonly spec: GroupSpec }
-  | { readonly type: 'deleteGroup'; readonly name: string }
-  | { readonly type: 'lightQueue'; readonly name: string }
-  | { readonly type: 'deleteLightQueue'; readonly name: string }
-  /** Messages and verdicts, all or nothing. Offsets follow from the order of the log. */
-  | {
-      readonly type: 'commit';
-      readonly at: number;
-      readonly sends: readonly OutgoingMessage[];
-      readonly settles: readonly SettleEntry[];
-    }
-  /** A group starts to read a queue. */
-  | { readonly type: 'join'; readonly group: string; readonly queueSerial: number; readonly start: number }
-  | {
-      readonly type: 'lease';
-      readonly group: string;
-      readonly queueSerial: number;
-      readonly until: number;
-      readonly offsets: readonly number[];
-      readonly attemptId: string | undefined;
-    }
-  | { readonly type: 'seek'; readonly group: string; readonly queueSerial: number; readonly offset: number }
-  | { readonly type: 'trim'; readonly queueSerial: number; readonly before: number };
+/** A message taken in that is not in its queue yet: delayed, or half of a transaction. */
+export interface HeldEntry {
+  readonly id: number;
+  readonly kind: 'delayed' | 'half';
+  /** Delayed: when it is due. Half: when its producer is asked next. */
+  readonly dueAt: number;
+  readonly queueSerial: number;
+  readonly lightQueueSerials: readonly number[];
+  readonly message: Message;
+}
 
-/** Where records become durable, in order. The engine's state is what comes out of applying them one after the other. */
+/** Names a held message; with the time, because that is how delayed ones are kept. */
+export interface HeldKey {
+  readonly id: number;
+  readonly kind: HeldEntry['kind'];
+  readonly dueAt: number;
+}
+
+/** Whatever changes the state and is not frequent. A record carries all times and choices: applying it needs no clock. */
+export type LogRecord =
+  /** The process started: receipts of leases that were not logged before it must not come to life again. */
+  | { readonly type: 'start'; readonly generation: number }
+  /** `serials`: one per queue, in order. */
+  | { readonly type: 'topic'; readonly spec: TopicSpec; readonly serials: readonly number[] }
+  | { readonly type: 'deleteTopic'; readonly name: string }
+  | { readonly type: 'group'; readonly spec: GroupSpec; readonly serial: number }
+  | { readonly type: 'deleteGroup'; readonly name: string }
+  | { readonly type: 'lightQueue'; readonly name: string; readonly serial: number }
+  | { readonly type: 'deleteLightQueue'; readonly serial: number }
+  /** A group starts to read a queue. */
+  | { readonly type: 'join'; readonly groupSerial: number; readonly queueSerial: number; readonly start: number }
+  | { readonly type: 'seek'; readonly groupSerial: number; readonly queueSerial: number; readonly offset: number }
+  | { readonly type: 'trim'; readonly queueSerial: number; readonly before: number }
+  /** The producer of a half message is being asked; it is not asked again before `dueAt`. */
+  | { readonly type: 'ask'; readonly id: number; readonly dueAt: number }
+  | {
+      readonly type: 'metaPut';
+      readonly key: string;
+      /** Base64. */
+      readonly value: string;
+      readonly revision: number;
+      /** 0 never. */
+      readonly expiresAt: number;
+    }
+  | { readonly type: 'metaDelete'; readonly key: string; readonly revision: number };
+
+/** Messages leased to a group. */
+export interface LeaseRecord {
+  readonly groupSerial: number;
+  readonly queueSerial: number;
+  readonly until: number;
+  readonly offsets: readonly number[];
+  readonly attemptId: string | undefined;
+}
+
+/** Gets the records of a log, one after the other. */
+export interface Replay {
+  /** Starts each record. Sequences grow by one. */
+  record(sequence: number): void;
+  apply(record: LogRecord): void;
+  lease(record: LeaseRecord): void;
+  send(
+    queueSerial: number,
+    offset: number,
+    message: Message,
+    storedAt: number,
+    lightQueueSerials: readonly number[],
+  ): void;
+  settle(entry: SettleEntry): void;
+  hold(entry: HeldEntry): void;
+  unhold(key: HeldKey): void;
+  /** The bytes of the messages given so far may change from here on. */
+  flush(): void;
+}
+
+/**
+ * Where records become durable, in order. A commit is messages and verdicts, all or nothing: between `beginCommit` and
+ * `endCommit` its parts are added in the order they were applied. Offsets follow from the order of the log.
+ */
 export interface RecordLog {
   readonly durability: Capabilities['durability'];
-  /** Gives every record that is there to `replay`. */
-  open(replay: (record: LogRecord) => void): Promise<void>;
-  /** Adds a record behind all others; `onDurable` is called when it and all before it are durable. */
-  append(record: LogRecord, onDurable?: () => void): void;
-  /** Resolves when everything appended is durable. */
+  /** Sequence of the last record appended. */
+  readonly sequence: number;
+  /** Whether only what frees space should still be written. */
+  readonly isShortOfSpace: boolean;
+  append(record: LogRecord): void;
+  appendLease(record: LeaseRecord): void;
+  beginCommit(at: number): void;
+  addSend(queueSerial: number, offset: number, message: Message, lightQueueSerials: readonly number[]): void;
+  addSettle(entry: SettleEntry): void;
+  addHold(entry: HeldEntry): void;
+  addUnhold(key: HeldKey): void;
+  endCommit(): void;
+  /** Calls back when everything appended so far is durable. */
+  whenDurable(callback: () => void): void;
   close(): Promise<void>;
 }

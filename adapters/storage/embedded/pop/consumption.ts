@@ -19,32 +19,96 @@ interface Attempt {
   readonly epochs: readonly number[];
 }
 
+/** Epochs of leases after a start are beyond all of before it, logged or not. */
+export interface Epochs {
+  base: number;
+}
+
+/** A consumption as values, for a checkpoint. */
+export interface ConsumptionSnapshot {
+  readonly floor: number;
+  readonly cursor: number;
+  readonly epoch: number;
+  readonly isFifo: boolean;
+  /** Everything unacknowledged between floor and cursor. */
+  readonly pending: readonly PendingOffset[];
+  readonly attempts: readonly (readonly [attemptId: string, Attempt])[];
+}
+
+export interface PendingOffset {
+  readonly offset: number;
+  readonly attempts: number;
+  readonly epoch: number;
+  /** Infinity: passed by the cursor, not leased. */
+  readonly visibleAt: number;
+}
+
 /**
  * One consumer group's progress in one queue. `next` proposes, the engine writes a record, and the `apply` methods do it;
  * those are functions of the record alone, so that replaying the log gives the same state.
  */
 export class Consumption {
   readonly queue: ReadableQueue;
+  /** Whether it changed since the last checkpoint. */
+  isDirty = false;
+  /** Records up to this one are in the checkpoint it was read from. */
+  savedSequence = 0;
+  /** The offset whose message `next` needs loaded before it can go on; -1 when that was not why it ended. */
+  missing = -1;
   private window: PopWindow;
   private heap = new VisibilityHeap();
+  /** Only of fifo groups; not while a log is replayed, since message groups stand in messages that would have to be loaded. */
   private lanes: FifoLanes | undefined;
   private readonly isFifo: boolean;
+  private readonly epochs: Epochs;
   private epoch: number;
   private readonly attempts = new Map<string, Attempt>();
   private lookedAt = 0;
 
   /** @param lastEpoch the last one of what this takes the place of: its receipts must not come to life again */
-  constructor(queue: ReadableQueue, start: number, isFifo: boolean, lastEpoch = 0) {
+  constructor(queue: ReadableQueue, start: number, isFifo: boolean, epochs: Epochs, lastEpoch = 0) {
     this.queue = queue;
+    this.epochs = epochs;
     this.epoch = lastEpoch;
     this.window = new PopWindow(start);
     this.isFifo = isFifo;
-    this.lanes = isFifo ? new FifoLanes() : undefined;
+  }
+
+  static restore(queue: ReadableQueue, snapshot: ConsumptionSnapshot, epochs: Epochs): Consumption {
+    const restored = new Consumption(queue, snapshot.floor, snapshot.isFifo, epochs, snapshot.epoch);
+    restored.window.restore(snapshot.cursor, snapshot.pending);
+    for (const { offset, visibleAt } of snapshot.pending) {
+      if (visibleAt !== Infinity) restored.heap.push(visibleAt, offset);
+    }
+    for (const [attemptId, attempt] of snapshot.attempts) restored.attempts.set(attemptId, attempt);
+    return restored;
+  }
+
+  /** Fifo groups: puts the unacknowledged messages in their lanes. Before that nothing can be received. */
+  async openLanes(): Promise<void> {
+    if (!this.isFifo || this.lanes !== undefined) return;
+    const groups: (string | undefined)[] = [];
+    const offsets = [...this.window.pending()];
+    for (const offset of offsets) {
+      if (!this.queue.isLoaded(offset)) await this.queue.load(offset);
+      groups.push(this.queue.get(offset)?.messageGroup);
+    }
+    this.lanes = new FifoLanes();
+    offsets.forEach((offset, i) => {
+      this.lanes!.add(offset, groups[i]);
+      if (!this.window.isWaiting(offset)) this.lanes!.hold(offset);
+    });
+  }
+
+  /** For a group that starts to read: there are no unacknowledged messages. */
+  openEmptyLanes(): void {
+    if (this.isFifo) this.lanes = new FifoLanes();
   }
 
   /** Starts a receive: leases that ran out by `now` come back. */
   beginReceive(now: number): void {
     this.lookedAt = 0;
+    this.missing = -1;
     if (this.lanes !== undefined) this.returnExpired(now);
     if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) this.compact();
   }
@@ -103,10 +167,12 @@ export class Consumption {
     const epochs: number[] = [];
     for (const offset of offsets) {
       this.admitThrough(offset);
-      this.window.lease(offset, until, ++this.epoch);
+      epochs.push(this.nextEpoch());
+      // While a log is replayed the queue may have lost what the record leased.
+      if (!this.window.has(offset)) continue;
+      this.window.lease(offset, until, this.epoch);
       this.heap.push(until, offset);
       this.lanes?.hold(offset);
-      epochs.push(this.epoch);
     }
     if (attemptId !== undefined) this.rememberAttempt(attemptId, { offsets, epochs });
   }
@@ -120,13 +186,15 @@ export class Consumption {
 
   /** @returns the epoch of the receipt that is good from now on */
   applyExtend(offset: number, until: number, keepReceipt: boolean): number {
-    const epoch = keepReceipt ? this.window.epoch(offset) : ++this.epoch;
+    const epoch = keepReceipt ? this.window.epoch(offset) : this.nextEpoch();
+    if (!this.window.has(offset)) return epoch;
     this.window.reschedule(offset, until, epoch);
     this.heap.push(until, offset);
     return epoch;
   }
 
   applyRelease(offset: number, visibleAt: number, countAttempt: boolean): void {
+    if (!this.window.has(offset)) return;
     // Epoch 0 is on no receipt: nobody holds it until it is leased again.
     this.window.reschedule(offset, visibleAt, 0);
     this.heap.push(visibleAt, offset);
@@ -137,7 +205,7 @@ export class Consumption {
   applySeek(offset: number): void {
     this.window = new PopWindow(offset);
     this.heap = new VisibilityHeap();
-    if (this.isFifo) this.lanes = new FifoLanes();
+    if (this.lanes !== undefined) this.lanes = new FifoLanes();
     this.attempts.clear();
   }
 
@@ -147,16 +215,20 @@ export class Consumption {
     return { queue: queueId, floor, cursor, inflight, lag: unread + inflight };
   }
 
-  /** Everything that decides its future, for comparing two engines. */
-  snapshot(): object {
+  /** Everything that decides its future. */
+  snapshot(): ConsumptionSnapshot {
     const { floor, cursor } = this.window;
     const pending = [...this.window.pending()].map((offset) => ({
       offset,
       attempts: this.window.attempts(offset),
       epoch: this.window.epoch(offset),
-      visibleAt: this.window.isWaiting(offset) ? 'waiting' : this.window.visibleAt(offset),
+      visibleAt: this.window.visibleAt(offset),
     }));
-    return { floor, cursor, epoch: this.epoch, pending };
+    return { floor, cursor, epoch: this.epoch, isFifo: this.isFifo, pending, attempts: [...this.attempts] };
+  }
+
+  private nextEpoch(): number {
+    return (this.epoch = Math.max(this.epoch + 1, this.epochs.base));
   }
 
   private nextConcurrent(now: number): number {
@@ -167,7 +239,7 @@ export class Consumption {
   private nextFifo(lanes: FifoLanes): number {
     for (;;) {
       const offset = lanes.take();
-      if (offset !== -1) return offset;
+      if (offset !== -1) return this.isLoaded(offset) ? offset : -1;
       if (this.lookedAt++ >= LOOK_AHEAD_MAX || this.admitNext() === -1) return -1;
     }
   }
@@ -176,6 +248,7 @@ export class Consumption {
   private admitNext(): number {
     const { window, queue } = this;
     while (window.cursor < queue.visible && window.size < WINDOW_MAX) {
+      if (!this.isLoaded(window.cursor)) return -1;
       const offset = this.admit();
       if (window.has(offset)) return offset;
     }
@@ -189,7 +262,7 @@ export class Consumption {
   private admitThrough(offset: number): void {
     while (this.window.cursor <= offset) {
       const admitted = this.admit();
-      if (this.lanes !== undefined || admitted === offset || !this.window.has(admitted)) continue;
+      if (this.isFifo || admitted === offset || !this.window.has(admitted)) continue;
       this.window.reschedule(admitted, LONG_AGO, 0);
       this.heap.push(LONG_AGO, admitted);
     }
@@ -199,7 +272,7 @@ export class Consumption {
   private admit(): number {
     const offset = this.window.admit();
     if (offset < this.queue.first) this.window.acknowledge(offset);
-    else this.lanes?.add(offset, this.queue.get(offset)?.messageGroup);
+    else if (this.lanes !== undefined) this.lanes.add(offset, this.queue.get(offset)?.messageGroup);
     return offset;
   }
 
@@ -213,13 +286,22 @@ export class Consumption {
     while (this.heap.topTime <= now) {
       const time = this.heap.topTime;
       const offset = this.heap.topOffset;
+      const isDue = this.isScheduled(time, offset);
+      // A lane needs only the number of what comes back; everyone else is about to deliver it.
+      if (isDue && this.lanes === undefined && !this.isLoaded(offset)) return -1;
       this.heap.pop();
-      if (!this.isScheduled(time, offset)) continue;
+      if (!isDue) continue;
       // The heap may hold the same moment twice (extended to where it was): the second is void from here on.
       this.window.wait(offset);
       return offset;
     }
     return -1;
+  }
+
+  private isLoaded(offset: number): boolean {
+    if (this.queue.isLoaded(offset)) return true;
+    this.missing = offset;
+    return false;
   }
 
   private isScheduled(time: number, offset: number): boolean {

@@ -89,6 +89,22 @@ export class PopWindow {
     while (this.floor < this.cursor && this.visibleAts[this.floor & this.mask] === ACKNOWLEDGED) this.floor++;
   }
 
+  /** Goes on where a checkpoint was taken: everything from the floor to the cursor but `pending` is acknowledged. */
+  restore(
+    cursor: number,
+    pending: Iterable<{ offset: number; attempts: number; epoch: number; visibleAt: number }>,
+  ): void {
+    while (this.cursor < cursor) this.visibleAts[this.admit() & this.mask] = ACKNOWLEDGED;
+    this.inflight = 0;
+    for (const { offset, attempts, epoch, visibleAt } of pending) {
+      const i = offset & this.mask;
+      this.visibleAts[i] = visibleAt;
+      this.attemptCounts[i] = attempts;
+      this.epochs[i] = epoch;
+      this.inflight++;
+    }
+  }
+
   /** All unacknowledged offsets, in order. */
   *pending(): Generator<number> {
     for (let offset = this.floor; offset < this.cursor; offset++) if (this.has(offset)) yield offset;

@@ -3,7 +3,7 @@ import type { StoredMessage } from '../../../../core/model/message.ts';
 import type { Source } from '../../../../core/model/topic.ts';
 import type { Clock } from '../../../../core/ports/clock.ts';
 import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
-import type { LogRecord } from '../log/record-log.ts';
+import type { LeaseRecord, LogRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
 import { formatReceipt } from '../receipt.ts';
 import type { EngineState, GroupState } from '../state.ts';
@@ -16,13 +16,16 @@ export interface ReceiverPorts {
   readonly clock: Clock;
   /** Applies a record and appends it to the log, without waiting. */
   write(record: LogRecord): void;
+  writeLease(record: LeaseRecord): void;
   /** Acknowledges `gone` and moves `dead` to the group's dead letter topic, atomically. */
-  retire(group: GroupState, queueSerial: number, gone: readonly number[], dead: readonly StoredMessage[]): void;
+  retire(group: GroupState, queue: ReadableQueue, gone: readonly number[], dead: readonly StoredMessage[]): void;
 }
 
 /** Chooses what a group gets next and leases it. */
 export class Receiver implements Pop {
   private readonly ports: ReceiverPorts;
+  /** Resolves when a message that the last receive needed is loaded; undefined when it needed none. */
+  loading: Promise<void> | undefined;
   /** Which queue a receive looks at first, so that no queue of a topic starves. */
   private rotation = 0;
 
@@ -33,8 +36,9 @@ export class Receiver implements Pop {
   receiveNow(request: ReceiveRequest): Delivery[] {
     const group = this.group(request.group);
     const queues = this.queuesOf(request.source);
+    this.loading = undefined;
     const repeated = this.repeat(group, queues, request);
-    if (repeated.length > 0) return repeated;
+    if (repeated.length > 0 || this.loading !== undefined) return repeated;
     const deliveries: Delivery[] = [];
     const start = this.rotation++;
     let bytes = 0;
@@ -76,7 +80,7 @@ export class Receiver implements Pop {
     const known = group.consumptions.get(queue.serial);
     if (known !== undefined) return known;
     const start = initialOffset(queue);
-    this.ports.write({ type: 'join', group: group.spec.name, queueSerial: queue.serial, start });
+    this.ports.write({ type: 'join', groupSerial: group.serial, queueSerial: queue.serial, start });
     return group.consumptions.get(queue.serial)!;
   }
 
@@ -95,6 +99,11 @@ export class Receiver implements Pop {
     for (const queue of queues) {
       const consumption = group.consumptions.get(queue.serial);
       for (const offset of consumption?.repeatAttempt(attemptId, now) ?? []) {
+        if (!queue.isLoaded(offset)) {
+          // All of it is repeated, or nothing yet.
+          this.loading = queue.load(offset);
+          return [];
+        }
         const message = queue.get(offset);
         if (message !== undefined) deliveries.push(delivery(group, queue, consumption!, offset, message));
       }
@@ -136,16 +145,16 @@ export class Receiver implements Pop {
     }
     if (leased.length > 0) {
       const { attemptId, leaseMs } = request;
-      this.ports.write({
-        type: 'lease',
-        group: group.spec.name,
+      this.ports.writeLease({
+        groupSerial: group.serial,
         queueSerial: queue.serial,
         until: now + leaseMs,
         offsets: leased,
         attemptId: group.spec.order === 'fifo' ? attemptId : undefined,
       });
     }
-    if (gone.length + dead.length > 0) this.ports.retire(group, queue.serial, [...gone, ...deadOffsets], dead);
+    if (consumption.missing !== -1) this.loading ??= queue.load(consumption.missing);
+    if (gone.length + dead.length > 0) this.ports.retire(group, queue, [...gone, ...deadOffsets], dead);
     consumption.endReceive();
     leased.forEach((offset, i) => deliveries.push(delivery(group, queue, consumption, offset, messages[i]!)));
     return bytes;

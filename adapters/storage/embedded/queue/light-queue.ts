@@ -3,64 +3,139 @@ import type { ReadResult } from '../../../../core/ports/message-engine.ts';
 import type { MessageQueue, ReadableQueue } from './message-queue.ts';
 
 /** The first chunk is small: most light queues are those of one device and nearly empty. */
-const FIRST_CHUNK_ENTRIES = 16;
+const FIRST_CHUNK_ENTRIES = 8;
 const CHUNK_ENTRIES_MAX = 4096;
+const ENTRY_BYTES = 12;
 
-class Chunk {
+/** A run of entries: the serial of a message queue and an offset in it, each. */
+export class LightChunk {
   readonly base: number;
-  readonly queues: Uint32Array;
-  readonly offsets: Float64Array;
   count = 0;
+  private readonly queues: Uint32Array;
+  private readonly offsets: Float64Array;
 
   constructor(base: number, entries: number) {
     this.base = base;
     this.queues = new Uint32Array(entries);
     this.offsets = new Float64Array(entries);
   }
+
+  static decode(base: number, bytes: Buffer): LightChunk {
+    const chunk = new LightChunk(base, bytes.length / ENTRY_BYTES);
+    for (let at = 0; at < bytes.length; at += ENTRY_BYTES) chunk.add(bytes.readUInt32LE(at), bytes.readDoubleLE(at + 4));
+    return chunk;
+  }
+
+  get isFull(): boolean {
+    return this.count === this.queues.length;
+  }
+  get end(): number {
+    return this.base + this.count;
+  }
+  get capacity(): number {
+    return this.queues.length;
+  }
+
+  add(queueSerial: number, offset: number): void {
+    this.queues[this.count] = queueSerial;
+    this.offsets[this.count++] = offset;
+  }
+
+  queueAt(offset: number): number {
+    return this.queues[offset - this.base]!;
+  }
+
+  offsetAt(offset: number): number {
+    return this.offsets[offset - this.base]!;
+  }
+
+  encode(): Buffer {
+    const bytes = Buffer.allocUnsafe(this.count * ENTRY_BYTES);
+    for (let i = 0; i < this.count; i++) {
+      bytes.writeUInt32LE(this.queues[i]!, i * ENTRY_BYTES);
+      bytes.writeDoubleLE(this.offsets[i]!, i * ENTRY_BYTES + 4);
+    }
+    return bytes;
+  }
 }
 
-/** An index of references to messages of ordinary queues, in the order they were stored. */
+/** What all light queues of an engine share. */
+export interface LightStore {
+  queueBySerial(serial: number): MessageQueue | undefined;
+  /** The stored chunk that holds the offset. @throws Error when it cannot be read */
+  loadChunk(serial: number, offset: number): Promise<LightChunk>;
+}
+
+/** An index of references to messages of ordinary queues, in the order they were stored. An idle one is this object alone. */
 export class LightQueue implements ReadableQueue {
   readonly serial: number;
   readonly name: string;
+  /** Ends with the process otherwise: its records are not logged. */
+  readonly isDurable: boolean;
   first = 0;
   appended = 0;
   visible = 0;
-  /** Whether it waits in the state's list of queues to make visible. */
   isTouched = false;
-  readonly listeners = new Set<() => void>();
-  private chunks: Chunk[] = [];
-  private readonly queueBySerial: (serial: number) => MessageQueue | undefined;
+  isDirty = false;
+  savedSequence = 0;
+  /** Who wants to know of arrivals; none for most. */
+  listeners: Set<() => void> | undefined;
+  /** Entries from here on may be in the checkpoint. */
+  storedFrom = 0;
+  /** Entries not in a checkpoint yet. Those before are loaded when they are read. */
+  private chunks: LightChunk[] | undefined;
+  /** The stored chunk read last. */
+  private loaded: LightChunk | undefined;
+  private readonly store: LightStore;
 
-  constructor(serial: number, name: string, queueBySerial: (serial: number) => MessageQueue | undefined) {
+  constructor(serial: number, name: string, isDurable: boolean, store: LightStore) {
     this.serial = serial;
     this.name = name;
-    this.queueBySerial = queueBySerial;
+    this.isDurable = isDurable;
+    this.store = store;
   }
 
   append(queueSerial: number, offset: number): void {
+    this.chunks ??= [];
     let chunk = this.chunks.at(-1);
-    if (chunk === undefined || chunk.count === chunk.queues.length) {
-      const entries = chunk === undefined ? FIRST_CHUNK_ENTRIES : Math.min(chunk.queues.length * 4, CHUNK_ENTRIES_MAX);
-      this.chunks.push((chunk = new Chunk(this.appended, entries)));
+    if (chunk === undefined || chunk.isFull) {
+      const entries = chunk === undefined ? FIRST_CHUNK_ENTRIES : Math.min(chunk.capacity * 4, CHUNK_ENTRIES_MAX);
+      this.chunks.push((chunk = new LightChunk(this.appended, entries)));
     }
-    chunk.queues[chunk.count] = queueSerial;
-    chunk.offsets[chunk.count++] = offset;
+    chunk.add(queueSerial, offset);
     this.appended++;
+  }
+
+  isLoaded(offset: number): boolean {
+    if (offset < this.first || offset >= this.appended) return true;
+    const chunk = this.chunkOf(offset);
+    return chunk !== undefined && (this.target(chunk, offset)?.isLoaded(chunk.offsetAt(offset)) ?? true);
+  }
+
+  async load(offset: number): Promise<void> {
+    if (this.chunkOf(offset) === undefined) this.loaded = await this.store.loadChunk(this.serial, offset);
+    const chunk = this.chunkOf(offset)!;
+    const queue = this.target(chunk, offset);
+    const at = chunk.offsetAt(offset);
+    if (queue?.isLoaded(at) === false) await queue.load(at);
   }
 
   get(offset: number): StoredMessage | undefined {
     if (offset < this.first || offset >= this.appended) return undefined;
-    const chunk = this.chunkOf(offset);
-    const i = offset - chunk.base;
-    return this.queueBySerial(chunk.queues[i]!)?.get(chunk.offsets[i]!);
+    const chunk = this.chunkOf(offset)!;
+    return this.target(chunk, offset)?.get(chunk.offsetAt(offset));
   }
 
-  read(from: number, max: number, bytesMax: number): ReadResult {
+  read(from: number, max: number, bytesMax: number): ReadResult | Promise<ReadResult> {
     const messages: StoredMessage[] = [];
     let next = Math.max(from, this.first);
     let bytes = 0;
     while (next < this.visible && messages.length < max && bytes < bytesMax) {
+      const chunk = this.chunkOf(next);
+      if (chunk === undefined || this.target(chunk, next)?.isLoaded(chunk.offsetAt(next)) === false) {
+        if (messages.length > 0) break;
+        return this.load(next).then(() => this.read(next, max, bytesMax));
+      }
       const message = this.get(next++);
       if (message === undefined) continue;
       messages.push(message);
@@ -73,14 +148,38 @@ export class LightQueue implements ReadableQueue {
   trim(before: number): void {
     // Not `visible`: nothing is while the log is replayed, and the record has to do then what it did before.
     this.first = Math.max(this.first, Math.min(before, this.appended));
-    const keep = this.chunks.findIndex((chunk) => chunk.base + chunk.count > this.first);
-    if (keep > 0) this.chunks = this.chunks.slice(keep);
+    if (this.chunks === undefined) return;
+    const keep = this.chunks.findIndex((chunk) => chunk.end > this.first);
+    if (keep === -1) this.chunks = undefined;
+    else if (keep > 0) this.chunks = this.chunks.slice(keep);
   }
 
-  private chunkOf(offset: number): Chunk {
-    const { chunks } = this;
-    let i = chunks.length - 1;
-    while (chunks[i]!.base > offset) i--;
-    return chunks[i]!;
+  /** Entries that no checkpoint has; what is appended from now on is not among them. */
+  takeUnsaved(): readonly LightChunk[] {
+    const unsaved = (this.chunks ?? []).filter(({ count }) => count > 0);
+    // A chunk that is written must not change.
+    if (unsaved.length > 0) this.chunks = [...unsaved, new LightChunk(this.appended, FIRST_CHUNK_ENTRIES)];
+    return unsaved;
+  }
+
+  /** The checkpoint has all entries below the offset: they need not stay in memory. */
+  dropSaved(before: number): void {
+    const kept = this.chunks?.filter((chunk) => chunk.base >= before);
+    const isEmpty = kept === undefined || kept.every((chunk) => chunk.count === 0);
+    this.chunks = isEmpty ? undefined : kept;
+  }
+
+  private target(chunk: LightChunk, offset: number): MessageQueue | undefined {
+    return this.store.queueBySerial(chunk.queueAt(offset));
+  }
+
+  private chunkOf(offset: number): LightChunk | undefined {
+    const { chunks, loaded } = this;
+    if (chunks !== undefined && chunks[0]!.base <= offset) {
+      let i = chunks.length - 1;
+      while (chunks[i]!.base > offset) i--;
+      return chunks[i]!;
+    }
+    return loaded !== undefined && loaded.base <= offset && offset < loaded.end ? loaded : undefined;
   }
 }

@@ -1,0 +1,234 @@
+import type { Logger } from '../../../../core/ports/logger.ts';
+import type { KeyValueOperation, KeyValueStore } from '../disk/key-value-store.ts';
+import type { WalLog } from '../log/wal-log.ts';
+import type { BlockFiles } from '../queue/block-files.ts';
+import type { BlockEntry } from '../queue/block-store.ts';
+import type { LightQueue } from '../queue/light-queue.ts';
+import type { MessageQueue } from '../queue/message-queue.ts';
+import type { Dirt, EngineState } from '../state.ts';
+import {
+  blockKey,
+  CHECKPOINT_KEY,
+  chunkKey,
+  consumptionKey,
+  groupKey,
+  heldKey,
+  inlineKey,
+  lightQueueKey,
+  metaKey,
+  queueKey,
+  rangesOfQueue,
+  topicKey,
+} from './keys.ts';
+import { SmallBlocks } from './small-blocks.ts';
+import { encodeConsumption, encodeHeld, encodeJson, encodeMeta, type StoredBlock } from './values.ts';
+
+/** Parts written at once; between them the event loop goes on. */
+const OPERATIONS_PER_WRITE = 2000;
+
+/**
+ * Writes what changed since the last checkpoint into the key-value store, part by part, each with the sequence of the last
+ * record in it; then the log behind is not needed any more. Parts may be of different moments: the log is durable beyond
+ * all of them first, and its replay skips what a part has.
+ */
+export class Checkpointer {
+  private readonly state: EngineState;
+  private readonly log: WalLog;
+  private readonly store: KeyValueStore;
+  private readonly blocks: BlockFiles;
+  private readonly small: SmallBlocks;
+  private readonly logger: Logger;
+  /** Of checkpoints that failed. */
+  private carried: Dirt[] = [];
+  private carriedDeletions: string[];
+  private carriedUnused: string[] = [];
+  private running: Promise<void> | undefined;
+  private operations: KeyValueOperation[] = [];
+  /** What can be dropped from memory when the parts are written. */
+  private afterwards: (() => void)[] = [];
+
+  /** @param garbage keys found at start that belong to nothing */
+  constructor(
+    state: EngineState,
+    log: WalLog,
+    store: KeyValueStore,
+    blocks: BlockFiles,
+    logger: Logger,
+    garbage: readonly string[],
+    blockBytesMax: number,
+  ) {
+    this.state = state;
+    this.log = log;
+    this.store = store;
+    this.blocks = blocks;
+    this.small = new SmallBlocks(blocks, blockBytesMax);
+    this.logger = logger;
+    this.carriedDeletions = [...garbage];
+  }
+
+  /** One at a time; who asks while one is running gets that one. @throws the disk's or the store's error */
+  run(): Promise<void> {
+    return (this.running ??= this.write().finally(() => (this.running = undefined)));
+  }
+
+  /** For who does not wait. What could not be written is tried again with the next one. */
+  runInBackground(): void {
+    this.run().catch((error: unknown) => this.logger.error({ err: error }, 'the checkpoint failed'));
+  }
+
+  private async write(): Promise<void> {
+    const sequence = this.log.sequence;
+    const dirts = [...this.carried, this.state.takeDirt()];
+    const unused = [...this.carriedUnused, ...this.blocks.takeUnused()];
+    this.carried = dirts;
+    this.carriedUnused = unused;
+    this.operations = this.carriedDeletions.map((key) => ({ type: 'del', key }));
+    this.afterwards = [];
+    for (const dirt of dirts) await this.addParts(dirt);
+    await this.blocks.flush();
+    this.addBlockChanges();
+    const { generation, lastSerial, meta } = this.state;
+    // Last: without it the parts before are only later than the log needs.
+    this.put(CHECKPOINT_KEY, encodeJson({ sequence, generation, lastSerial, lastRevision: meta.lastRevision }));
+    await this.writeOperations(1);
+    this.carried = [];
+    this.carriedDeletions = [];
+    this.carriedUnused = [];
+    for (const done of this.afterwards) done();
+    for (const dirt of dirts) this.state.held.saved(dirt.held);
+    await this.blocks.remove(unused);
+    await this.log.wal.release(sequence);
+  }
+
+  private async addParts(dirt: Dirt): Promise<void> {
+    for (const name of dirt.topics) this.addTopic(name);
+    for (const name of dirt.groups) this.addGroup(name);
+    for (const serial of dirt.deletedQueues) await this.deleteQueue(serial);
+    for (const { groupSerial, queueSerial } of dirt.deletedConsumptions) {
+      this.operations.push({ type: 'del', key: consumptionKey(queueSerial, groupSerial) });
+    }
+    for (const queue of dirt.queues) if (this.isCurrent(queue)) await this.addQueue(queue);
+    for (const lightQueue of dirt.lightQueues) if (this.isCurrent(lightQueue)) await this.addLightQueue(lightQueue);
+    for (const { groupSerial, consumption } of dirt.consumptions) {
+      const { serial } = consumption.queue;
+      const isCurrent = this.state.groupsBySerial.get(groupSerial)?.consumptions.get(serial) === consumption;
+      if (!isCurrent || !this.state.isDurable(serial)) continue;
+      this.put(consumptionKey(serial, groupSerial), encodeConsumption(consumption.snapshot(), this.log.sequence));
+      await this.writeSome();
+    }
+    await this.addHeldAndMeta(dirt);
+  }
+
+  private addTopic(name: string): void {
+    const topic = this.state.topics.get(name);
+    if (topic === undefined) this.operations.push({ type: 'del', key: topicKey(name) });
+    else {
+      const serials = topic.queues.map(({ serial }) => serial);
+      this.put(topicKey(name), encodeJson({ spec: topic.spec, serials, sequence: this.log.sequence }));
+    }
+  }
+
+  private addGroup(name: string): void {
+    const group = this.state.groups.get(name);
+    if (group === undefined) this.operations.push({ type: 'del', key: groupKey(name) });
+    else {
+      const { spec, serial } = group;
+      this.put(groupKey(name), encodeJson({ spec, serial, sequence: this.log.sequence }));
+    }
+  }
+
+  private async deleteQueue(serial: number): Promise<void> {
+    this.operations.push({ type: 'del', key: queueKey(serial) }, { type: 'del', key: lightQueueKey(serial) });
+    for (const [from, to] of rangesOfQueue(serial)) await this.deleteRange(from, to);
+    await this.writeSome();
+  }
+
+  private async deleteRange(from: string, to: string): Promise<void> {
+    for await (const [key] of this.store.range(from, to)) this.operations.push({ type: 'del', key });
+  }
+
+  /** Everything that is in the queue now gets a place: in its file, or inline. */
+  private async addQueue(queue: MessageQueue): Promise<void> {
+    queue.seal();
+    const { first, appended } = queue;
+    this.put(queueKey(queue.serial), encodeJson({ first, appended, sequence: this.log.sequence }));
+    for (const entry of await this.small.take(queue)) this.addInline(entry);
+    await this.writeSome();
+  }
+
+  private addInline(entry: BlockEntry): void {
+    const { queueSerial, baseOffset } = entry;
+    this.put(inlineKey(queueSerial, baseOffset), entry.content!.encode(queueSerial));
+    this.put(blockKey(queueSerial, baseOffset), storedBlock(entry, { kind: 'inline' }));
+    this.afterwards.push(() => this.small.written(entry));
+  }
+
+  /** Blocks that came into files since the last time, and those that no queue has any more. */
+  private addBlockChanges(): void {
+    const { placed, removed } = this.blocks.takeChanges();
+    for (const entry of placed) {
+      if (!entry.isRemoved) this.put(blockKey(entry.queueSerial, entry.baseOffset), storedBlock(entry, entry.place!));
+    }
+    const taken = new Set(this.operations.map(({ key }) => key));
+    for (const { queueSerial, baseOffset } of removed) {
+      for (const key of [blockKey(queueSerial, baseOffset), inlineKey(queueSerial, baseOffset)]) {
+        // A merged block stands where the first of its parts stood.
+        if (!taken.has(key)) this.operations.push({ type: 'del', key });
+        this.carriedDeletions.push(key);
+      }
+    }
+  }
+
+  private async addLightQueue(lightQueue: LightQueue): Promise<void> {
+    const { serial, name, first, appended } = lightQueue;
+    if (first > lightQueue.storedFrom) {
+      await this.deleteRange(chunkKey(serial, lightQueue.storedFrom), chunkKey(serial, first + 1));
+      lightQueue.storedFrom = first;
+    }
+    const { sequence } = this.log;
+    this.put(lightQueueKey(serial), encodeJson({ name, first, appended, storedFrom: lightQueue.storedFrom, sequence }));
+    for (const chunk of lightQueue.takeUnsaved()) this.put(chunkKey(serial, chunk.end), chunk.encode());
+    this.afterwards.push(() => lightQueue.dropSaved(appended));
+    await this.writeSome();
+  }
+
+  private async addHeldAndMeta({ held, metaKeys }: Dirt): Promise<void> {
+    for (const key of held.added) {
+      const entry = this.state.held.entry(key);
+      if (entry !== undefined) this.put(heldKey(key), encodeHeld(entry));
+      await this.writeSome();
+    }
+    for (const key of held.removed) this.operations.push({ type: 'del', key: heldKey(key) });
+    for (const key of metaKeys) {
+      const value = this.state.meta.entries.get(key);
+      if (value === undefined) this.operations.push({ type: 'del', key: metaKey(key) });
+      else this.put(metaKey(key), encodeMeta(value));
+      await this.writeSome();
+    }
+  }
+
+  private isCurrent(queue: MessageQueue | LightQueue): boolean {
+    return this.state.queue(queue.serial) === queue;
+  }
+
+  private put(key: string, value: Buffer): void {
+    this.operations.push({ type: 'put', key, value });
+  }
+
+  private writeSome(): Promise<void> | undefined {
+    return this.operations.length < OPERATIONS_PER_WRITE ? undefined : this.writeOperations(OPERATIONS_PER_WRITE);
+  }
+
+  /** Parts must not get ahead of the log: what a crash takes from it must not be in them. */
+  private async writeOperations(atLeast: number): Promise<void> {
+    const { operations } = this;
+    if (operations.length < atLeast) return;
+    this.operations = [];
+    await this.log.wal.sync();
+    await this.store.write(operations);
+  }
+}
+
+function storedBlock({ count, bytes, youngestAt }: BlockEntry, place: StoredBlock['place']): Buffer {
+  return encodeJson({ count, bytes, youngestAt, place } satisfies StoredBlock);
+}

@@ -1,0 +1,271 @@
+import { Message } from '../../../../core/model/message.ts';
+import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './record-log.ts';
+
+/**
+ * The bytes of records in the write-ahead log, one behind the other; how many there are stands in the frame. Frequent ones
+ * are binary, all others JSON. Numbers are little endian; f64 where they may pass 2^32.
+ *
+ * | record | bytes                                                                                                   |
+ * |--------|---------------------------------------------------------------------------------------------------------|
+ * | json   | 1, length u32, UTF-8                                                                                    |
+ * | lease  | 2, group u32, queue u32, until f64, count u32, {offset f64}, attempt id length u16 + 1 (0 none), UTF-8  |
+ * | commit | 3, at f64, sends u32, settles u32, holds u32, unholds u32, then each of them in this order:             |
+ * |        | sends: {queue u32, offset f64, bytes u32, light queues u32, {serial u32}}..., then all their messages   |
+ * |        | settle: kind u8, group u32, queue u32, offset f64, time f64, flag u8                                    |
+ * |        | hold: length u32, JSON, bytes u32, message                                                              |
+ * |        | unhold: kind u8, id f64, due f64                                                                        |
+ */
+const RecordKind = { json: 1, lease: 2, commit: 3 } as const;
+const SETTLE_KINDS = ['ack', 'extend', 'release'] as const;
+const SETTLE_BYTES = 26;
+const UNHOLD_BYTES = 17;
+const COMMIT_HEADER_BYTES = 25;
+
+/** Where records are written: `reserve` gives the place of a record of that size in `buffer`. */
+export interface RecordTarget {
+  readonly buffer: Buffer;
+  reserve(bytes: number): number;
+}
+
+export function writeJson(target: RecordTarget, record: LogRecord): void {
+  const text = Buffer.from(JSON.stringify(record));
+  const at = target.reserve(5 + text.length);
+  const { buffer } = target;
+  buffer[at] = RecordKind.json;
+  buffer.writeUInt32LE(text.length, at + 1);
+  text.copy(buffer, at + 5);
+}
+
+export function writeLease(target: RecordTarget, record: LeaseRecord): void {
+  const { offsets, attemptId } = record;
+  const id = attemptId === undefined ? undefined : Buffer.from(attemptId);
+  let at = target.reserve(23 + 8 * offsets.length + (id?.length ?? 0));
+  const { buffer } = target;
+  buffer[at] = RecordKind.lease;
+  buffer.writeUInt32LE(record.groupSerial, at + 1);
+  buffer.writeUInt32LE(record.queueSerial, at + 5);
+  buffer.writeDoubleLE(record.until, at + 9);
+  buffer.writeUInt32LE(offsets.length, at + 17);
+  at += 21;
+  for (let i = 0; i < offsets.length; i++) at = buffer.writeDoubleLE(offsets[i]!, at);
+  buffer.writeUInt16LE(id === undefined ? 0 : id.length + 1, at);
+  id?.copy(buffer, at + 2);
+}
+
+/** Gathers one commit and writes it as one record. Messages that lie side by side in memory are copied at once. */
+export class CommitEncoder {
+  private at = 0;
+  private sends = 0;
+  private table = Buffer.allocUnsafeSlow(4096);
+  private tableBytes = 0;
+  private messageBytes = 0;
+  private readonly runBuffers: Buffer[] = [];
+  private readonly runRanges: number[] = [];
+  private settles: SettleEntry[] = [];
+  private holds: { readonly head: Buffer; readonly message: Message }[] = [];
+  private unholds: HeldKey[] = [];
+
+  begin(at: number): void {
+    this.at = at;
+    this.sends = 0;
+    this.tableBytes = 0;
+    this.messageBytes = 0;
+    this.runBuffers.length = 0;
+    this.runRanges.length = 0;
+    this.settles = [];
+    this.holds = [];
+    this.unholds = [];
+  }
+
+  addSend(queueSerial: number, offset: number, message: Message, lightQueueSerials: readonly number[]): void {
+    const bytes = 20 + 4 * lightQueueSerials.length;
+    if (this.tableBytes + bytes > this.table.length) this.growTable(bytes);
+    const { table } = this;
+    let at = table.writeUInt32LE(queueSerial, this.tableBytes);
+    at = table.writeDoubleLE(offset, at);
+    at = table.writeUInt32LE(message.bytes, at);
+    at = table.writeUInt32LE(lightQueueSerials.length, at);
+    for (let i = 0; i < lightQueueSerials.length; i++) at = table.writeUInt32LE(lightQueueSerials[i]!, at);
+    this.tableBytes = at;
+    this.sends++;
+    this.messageBytes += message.bytes;
+    const { runBuffers, runRanges } = this;
+    const last = runBuffers.length - 1;
+    if (last >= 0 && runBuffers[last] === message.buffer && runRanges[2 * last + 1] === message.start) {
+      runRanges[2 * last + 1] = message.end;
+      return;
+    }
+    runBuffers.push(message.buffer);
+    runRanges.push(message.start, message.end);
+  }
+
+  addSettle(entry: SettleEntry): void {
+    this.settles.push(entry);
+  }
+
+  addHold({ message, ...rest }: HeldEntry): void {
+    this.holds.push({ head: Buffer.from(JSON.stringify(rest)), message });
+  }
+
+  addUnhold(key: HeldKey): void {
+    this.unholds.push(key);
+  }
+
+  /** Writes the commit; nothing of it refers to the messages' buffers afterwards. */
+  writeTo(target: RecordTarget): void {
+    const holdBytes = this.holds.reduce((bytes, { head, message }) => bytes + 8 + head.length + message.bytes, 0);
+    const rest = this.settles.length * SETTLE_BYTES + holdBytes + this.unholds.length * UNHOLD_BYTES;
+    let at = target.reserve(COMMIT_HEADER_BYTES + this.tableBytes + this.messageBytes + rest);
+    const { buffer } = target;
+    buffer[at] = RecordKind.commit;
+    at = buffer.writeDoubleLE(this.at, at + 1);
+    at = buffer.writeUInt32LE(this.sends, at);
+    at = buffer.writeUInt32LE(this.settles.length, at);
+    at = buffer.writeUInt32LE(this.holds.length, at);
+    at = buffer.writeUInt32LE(this.unholds.length, at);
+    at += this.table.copy(buffer, at, 0, this.tableBytes);
+    for (let i = 0; i < this.runBuffers.length; i++) {
+      at += this.runBuffers[i]!.copy(buffer, at, this.runRanges[2 * i]!, this.runRanges[2 * i + 1]!);
+    }
+    for (const entry of this.settles) at = writeSettle(buffer, at, entry);
+    for (const { head, message } of this.holds) {
+      at = buffer.writeUInt32LE(head.length, at);
+      at += head.copy(buffer, at);
+      at = buffer.writeUInt32LE(message.bytes, at);
+      at += message.buffer.copy(buffer, at, message.start, message.end);
+    }
+    for (const { kind, id, dueAt } of this.unholds) {
+      at = buffer.writeUInt8(kind === 'half' ? 1 : 0, at);
+      at = buffer.writeDoubleLE(id, at);
+      at = buffer.writeDoubleLE(dueAt, at);
+    }
+  }
+
+  private growTable(bytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(this.table.length * 2 + bytes);
+    this.table.copy(larger, 0, 0, this.tableBytes);
+    this.table = larger;
+  }
+}
+
+function writeSettle(buffer: Buffer, at: number, entry: SettleEntry): number {
+  let time = 0;
+  let flag = false;
+  if (entry.kind === 'extend') {
+    time = entry.until;
+    flag = entry.keepReceipt;
+  } else if (entry.kind === 'release') {
+    time = entry.visibleAt;
+    flag = entry.countAttempt;
+  }
+  buffer[at] = SETTLE_KINDS.indexOf(entry.kind);
+  buffer.writeUInt32LE(entry.groupSerial, at + 1);
+  buffer.writeUInt32LE(entry.queueSerial, at + 5);
+  buffer.writeDoubleLE(entry.offset, at + 9);
+  buffer.writeDoubleLE(time, at + 17);
+  buffer[at + 25] = flag ? 1 : 0;
+  return at + SETTLE_BYTES;
+}
+
+/** Gives the records in [start, end) to `replay`. The bytes passed a CRC: what does not fit is a defect. */
+export function readRecords(buffer: Buffer, start: number, end: number, firstSequence: number, replay: Replay): void {
+  let sequence = firstSequence;
+  for (let at = start; at < end; ) {
+    replay.record(sequence++);
+    const kind = buffer[at];
+    if (kind === RecordKind.json) at = readJson(buffer, at + 1, replay);
+    else if (kind === RecordKind.lease) at = readLease(buffer, at + 1, replay);
+    else if (kind === RecordKind.commit) at = readCommit(buffer, at + 1, replay);
+    else throw new Error(`unknown kind ${kind} of record ${sequence - 1}`);
+  }
+}
+
+function readJson(buffer: Buffer, at: number, replay: Replay): number {
+  const end = at + 4 + buffer.readUInt32LE(at);
+  replay.apply(JSON.parse(buffer.toString('utf8', at + 4, end)) as LogRecord);
+  return end;
+}
+
+function readLease(buffer: Buffer, start: number, replay: Replay): number {
+  const count = buffer.readUInt32LE(start + 16);
+  let at = start + 20;
+  const offsets = Array.from({ length: count }, (_, i) => buffer.readDoubleLE(at + 8 * i));
+  at += 8 * count;
+  const idLength = buffer.readUInt16LE(at);
+  const end = at + 2 + Math.max(0, idLength - 1);
+  replay.lease({
+    groupSerial: buffer.readUInt32LE(start),
+    queueSerial: buffer.readUInt32LE(start + 4),
+    until: buffer.readDoubleLE(start + 8),
+    offsets,
+    attemptId: idLength === 0 ? undefined : buffer.toString('utf8', at + 2, end),
+  });
+  return end;
+}
+
+function readCommit(buffer: Buffer, start: number, replay: Replay): number {
+  const storedAt = buffer.readDoubleLE(start);
+  const settles = buffer.readUInt32LE(start + 12);
+  const holds = buffer.readUInt32LE(start + 16);
+  const unholds = buffer.readUInt32LE(start + 20);
+  let at = readSends(buffer, start + 24, buffer.readUInt32LE(start + 8), storedAt, replay);
+  for (let i = 0; i < settles; i++, at += SETTLE_BYTES) replay.settle(readSettle(buffer, at));
+  for (let i = 0; i < holds; i++) at = readHold(buffer, at, replay);
+  for (let i = 0; i < unholds; i++, at += UNHOLD_BYTES) {
+    const kind = buffer[at] === 1 ? 'half' : 'delayed';
+    replay.unhold({ kind, id: buffer.readDoubleLE(at + 1), dueAt: buffer.readDoubleLE(at + 9) });
+  }
+  return at;
+}
+
+function readSends(buffer: Buffer, start: number, sends: number, storedAt: number, replay: Replay): number {
+  let messageAt = start;
+  for (let i = 0; i < sends; i++) messageAt += 20 + 4 * buffer.readUInt32LE(messageAt + 16);
+  let at = start;
+  for (let i = 0; i < sends; i++) {
+    const queueSerial = buffer.readUInt32LE(at);
+    const offset = buffer.readDoubleLE(at + 4);
+    const end = messageAt + buffer.readUInt32LE(at + 12);
+    const lightQueues = buffer.readUInt32LE(at + 16);
+    at += 20;
+    const serials = lightQueues === 0 ? NO_SERIALS : readSerials(buffer, at, lightQueues);
+    at += 4 * lightQueues;
+    replay.send(queueSerial, offset, new Message(buffer, messageAt, end), storedAt, serials);
+    messageAt = end;
+  }
+  return messageAt;
+}
+
+const NO_SERIALS: readonly number[] = [];
+
+function readSerials(buffer: Buffer, at: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => buffer.readUInt32LE(at + 4 * i));
+}
+
+function readSettle(buffer: Buffer, at: number): SettleEntry {
+  const place = {
+    groupSerial: buffer.readUInt32LE(at + 1),
+    queueSerial: buffer.readUInt32LE(at + 5),
+    offset: buffer.readDoubleLE(at + 9),
+  };
+  const time = buffer.readDoubleLE(at + 17);
+  const flag = buffer[at + 25] === 1;
+  switch (SETTLE_KINDS[buffer[at]!]!) {
+    case 'ack':
+      return { ...place, kind: 'ack' };
+    case 'extend':
+      return { ...place, kind: 'extend', until: time, keepReceipt: flag };
+    case 'release':
+      return { ...place, kind: 'release', visibleAt: time, countAttempt: flag };
+  }
+}
+
+function readHold(buffer: Buffer, start: number, replay: Replay): number {
+  const headEnd = start + 4 + buffer.readUInt32LE(start);
+  const head = JSON.parse(buffer.toString('utf8', start + 4, headEnd)) as Omit<HeldEntry, 'message'>;
+  const end = headEnd + 4 + buffer.readUInt32LE(headEnd);
+  // A copy: the buffer is used again for the next frames.
+  const bytes = Buffer.from(Uint8Array.prototype.slice.call(buffer, headEnd + 4, end).buffer);
+  replay.hold({ ...head, message: new Message(bytes, 0, bytes.length) });
+  return end;
+}

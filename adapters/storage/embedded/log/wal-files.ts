@@ -1,0 +1,252 @@
+import type { Clock } from '../../../../core/ports/clock.ts';
+import { writeFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
+import { decodeFileHeader, encodeFileHeader, SECTOR_BYTES } from './wal-format.ts';
+import { CorruptLogError, hasSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from './wal-scan.ts';
+
+export interface WalFile {
+  readonly number: number;
+  readonly file: DiskFile;
+  /** Frames that would end behind this go into the next file. */
+  readonly bytes: number;
+  /** Where the next frame goes. */
+  position: number;
+}
+
+interface SealedFile {
+  readonly number: number;
+  readonly lastSequence: number;
+  readonly bytes: number;
+}
+
+export interface WalFilesOptions {
+  readonly directory: string;
+  readonly fileBytes: number;
+  /** Whether each write has to be durable when it resolves. */
+  readonly durableWrites: boolean;
+}
+
+const ZEROS = Buffer.alloc(1024 * 1024);
+const SPARE_RETRY_MS = 250;
+/** Files kept to be used again; what a checkpoint frees beyond that is given back to the disk. */
+const REUSABLE_MAX = 2;
+
+/** The files of the write-ahead log: found and read at start, one filled ahead, used again after a checkpoint. */
+export class WalFiles {
+  /** Whether the disk had no room for the file ahead. */
+  isShortOfSpace = false;
+  private readonly fileSystem: FileSystem;
+  private readonly options: WalFilesOptions;
+  private readonly clock: Clock;
+  private sealed: SealedFile[] = [];
+  private reusable: SealedFile[] = [];
+  private currentNumber = 0;
+  private spare: Promise<WalFile> | undefined;
+  private isClosed = false;
+
+  constructor(fileSystem: FileSystem, options: WalFilesOptions, clock: Clock) {
+    this.fileSystem = fileSystem;
+    this.options = options;
+    this.clock = clock;
+  }
+
+  /** Bytes in the files before the current one. */
+  get bytesBefore(): number {
+    return this.sealed.reduce((bytes, file) => bytes + file.bytes, 0);
+  }
+
+  /**
+   * Replays the log behind the checkpoint and makes sure that what was read is on disk and that nothing behind it can ever
+   * be read again.
+   * @throws CorruptLogError when acknowledged records are missing
+   */
+  async recover(
+    checkpointed: number,
+    replay: (frame: FramePayload) => void,
+  ): Promise<{ file: WalFile; lastSequence: number }> {
+    await this.fileSystem.makeDirectory(this.options.directory);
+    const scan = new LogScan(checkpointed, replay);
+    let last: WalFile | undefined;
+    let content = Buffer.alloc(0);
+    let end = 0;
+    for (const number of await this.numbers()) {
+      const file = await this.open(number);
+      const size = await file.size();
+      if (content.length < size) content = Buffer.allocUnsafeSlow(size);
+      const bytes = await file.read(content.subarray(0, size), 0);
+      const scanned = scan.scan(content.subarray(0, bytes), number);
+      if (scanned === undefined) {
+        await this.discard(number, file);
+        continue;
+      }
+      if (last !== undefined) await this.sealRecovered(last, scan.firstSequence - 1);
+      last = { number, file, bytes: Math.max(bytes, this.options.fileBytes), position: scanned.end };
+      end = bytes;
+    }
+    if (last === undefined) last = await this.begin(checkpointed + 1);
+    else await eraseBehind(last, content.subarray(0, end));
+    this.currentNumber = last.number;
+    return { file: last, lastSequence: scan.nextSequence - 1 };
+  }
+
+  /** The file ahead; waits until there is room for one. */
+  async next(firstSequence: number, current: WalFile): Promise<WalFile> {
+    this.prepareSpare();
+    const spare = await this.spare!;
+    this.sealed.push({ number: current.number, lastSequence: firstSequence - 1, bytes: current.position });
+    this.currentNumber = spare.number;
+    this.spare = undefined;
+    return spare;
+  }
+
+  /** Gets a file ready ahead, in the background, so that the log never waits for one. */
+  prepareSpare(): void {
+    if (this.spare !== undefined) return;
+    this.spare = this.makeSpare(this.currentNumber + 1);
+    // Whoever needs it sees the failure.
+    this.spare.catch(() => undefined);
+  }
+
+  /** Files with nothing behind the checkpoint are used again or given back. */
+  async release(checkpointed: number): Promise<void> {
+    const released = this.sealed.filter(({ lastSequence }) => lastSequence <= checkpointed);
+    if (released.length === 0) return;
+    this.sealed = this.sealed.filter(({ lastSequence }) => lastSequence > checkpointed);
+    for (const file of released) {
+      const isStandard = file.bytes <= this.options.fileBytes;
+      if (isStandard && this.reusable.length < REUSABLE_MAX && !this.isShortOfSpace) this.reusable.push(file);
+      else await this.fileSystem.unlink(this.path(file.number));
+    }
+    await this.fileSystem.syncDirectory(this.options.directory);
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    const spare = await this.spare?.catch(() => undefined);
+    await spare?.file.close();
+  }
+
+  private async makeSpare(number: number): Promise<WalFile> {
+    for (;;) {
+      try {
+        const file = await this.fill(number);
+        this.isShortOfSpace = false;
+        return { number, file, bytes: this.options.fileBytes, position: 0 };
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC' || this.isClosed) throw error;
+        this.isShortOfSpace = true;
+        await new Promise<void>((resolve) => this.clock.schedule(SPARE_RETRY_MS, resolve));
+      }
+    }
+  }
+
+  /** Blocks that were written before are cheaper to write than new ones: no allocation has to become durable. */
+  private async fill(number: number): Promise<DiskFile> {
+    const old = this.reusable.pop();
+    // Its frames have lower sequences than any that will be expected in it.
+    if (old !== undefined) await this.fileSystem.rename(this.path(old.number), this.path(number));
+    const file = await this.open(number);
+    try {
+      if (old === undefined) await writeZeros(file, 0, this.options.fileBytes);
+      await file.sync();
+      await this.fileSystem.syncDirectory(this.options.directory);
+    } catch (error) {
+      await file.close();
+      // What was written of it takes room others need.
+      await this.fileSystem.unlink(this.path(number)).catch(() => undefined);
+      throw error;
+    }
+    return file;
+  }
+
+  /** The very first file. */
+  private async begin(firstSequence: number): Promise<WalFile> {
+    const file = await this.fill(1);
+    await writeFully(file, encodeFileHeader({ number: 1, firstSequence }), 0);
+    await file.sync();
+    return { number: 1, file, bytes: this.options.fileBytes, position: SECTOR_BYTES };
+  }
+
+  private async sealRecovered(file: WalFile, lastSequence: number): Promise<void> {
+    this.sealed.push({ number: file.number, lastSequence, bytes: file.position });
+    await file.file.close();
+  }
+
+  /** Filled ahead and never begun, or begun by a write that did not get through: its rests must never be read. */
+  private async discard(number: number, file: DiskFile): Promise<void> {
+    await file.close();
+    await this.fileSystem.unlink(this.path(number));
+    await this.fileSystem.syncDirectory(this.options.directory);
+  }
+
+  private open(number: number): Promise<DiskFile> {
+    const { durableWrites } = this.options;
+    return this.fileSystem.open(this.path(number), { mode: 'readWrite', create: true, durableWrites });
+  }
+
+  private path(number: number): string {
+    return `${this.options.directory}/${number.toString().padStart(8, '0')}.wal`;
+  }
+
+  private async numbers(): Promise<number[]> {
+    const names = await this.fileSystem.list(this.options.directory);
+    const found = names.flatMap((name) => (/^\d{8}\.wal$/.test(name) ? [Number.parseInt(name, 10)] : []));
+    return found.toSorted((a, b) => a - b);
+  }
+}
+
+/** Follows the sequence of records through the files. */
+class LogScan {
+  /** Sequence expected in the next frame. */
+  nextSequence: number;
+  /** Of the file scanned last. */
+  firstSequence = 0;
+  private readonly checkpointed: number;
+  private readonly replay: (frame: FramePayload) => void;
+
+  constructor(checkpointed: number, replay: (frame: FramePayload) => void) {
+    this.checkpointed = checkpointed;
+    this.replay = replay;
+    this.nextSequence = checkpointed + 1;
+  }
+
+  /** Undefined when the file is not part of the log. @throws CorruptLogError */
+  scan(content: Buffer, number: number): ScannedFile | undefined {
+    const header = decodeFileHeader(content, number);
+    if (header === undefined) return undefined;
+    // Files below the checkpoint may be left over, with gaps between them.
+    if (header.firstSequence > Math.max(this.nextSequence, this.checkpointed + 1)) throw missing(number, this.nextSequence);
+    this.firstSequence = header.firstSequence;
+    const scanned = scanFrames(content, header.firstSequence, (frame) => {
+      if (frame.firstSequence + frame.count - 1 > this.checkpointed) this.replay(frame);
+    });
+    if (hasSyncedFrameBehind(content, scanned)) throw missing(number, scanned.nextSequence);
+    this.nextSequence = Math.max(scanned.nextSequence, this.checkpointed + 1);
+    return scanned;
+  }
+}
+
+function missing(number: number, sequence: number): CorruptLogError {
+  return new CorruptLogError(
+    `the write-ahead log is damaged: record ${sequence}, in or before file ${number}, was acknowledged and cannot be read`,
+  );
+}
+
+async function eraseBehind({ file, position }: WalFile, content: Buffer): Promise<void> {
+  if (!isZero(content, position)) await writeZeros(file, position, content.length);
+  // A process that was killed left its last writes to the operating system; from here on they count as stored.
+  await file.sync();
+}
+
+async function writeZeros(file: DiskFile, from: number, to: number): Promise<void> {
+  for (let at = from; at < to; at += ZEROS.length) {
+    await writeFully(file, ZEROS.subarray(0, Math.min(ZEROS.length, to - at)), at);
+  }
+}
+
+function isZero(content: Buffer, from: number): boolean {
+  for (let at = from; at < content.length; at += ZEROS.length) {
+    const part = content.subarray(at, Math.min(at + ZEROS.length, content.length));
+    if (!part.equals(ZEROS.subarray(0, part.length))) return false;
+  }
+  return true;
+}

@@ -1,0 +1,237 @@
+import type { Clock } from '../../../../core/ports/clock.ts';
+import { writeFully } from '../disk/file-system.ts';
+import { encodeFileHeader, FRAME_HEADER_BYTES, sealFrame, SECTOR_BYTES } from './wal-format.ts';
+import { WalFiles, type WalFile } from './wal-files.ts';
+import type { FramePayload } from './wal-scan.ts';
+
+/** sync: an acknowledgement waits for the disk. interval: for the operating system. none: the same, and nobody syncs. */
+export type FlushMode = 'sync' | 'interval' | 'none';
+
+export interface WalOptions {
+  readonly flush: FlushMode;
+  /** With `interval`: at most this much time is lost when the power fails. */
+  readonly flushIntervalMs: number;
+  readonly fileBytes: number;
+}
+
+export interface WalStatistics {
+  commits: number;
+  commitBytes: number;
+  syncs: number;
+}
+
+const FIRST_BUFFER_BYTES = 256 * 1024;
+/** A buffer that grew larger for one batch is given back after it. */
+const BUFFER_BYTES_KEPT_MAX = 4 * 1024 * 1024;
+const FULL_RETRY_MS = 250;
+
+/** What is written with one write. */
+class Batch {
+  buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
+  length = FRAME_HEADER_BYTES;
+  count = 0;
+  waiting: (() => void)[] = [];
+
+  reset(): void {
+    if (this.buffer.length > BUFFER_BYTES_KEPT_MAX) this.buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
+    this.length = FRAME_HEADER_BYTES;
+    this.count = 0;
+    this.waiting = [];
+  }
+}
+
+/**
+ * The write-ahead log: group commit without linger, one write in flight. While it runs, the next batch fills. Records get
+ * dense sequence numbers from 1.
+ */
+export class Wal {
+  readonly statistics: WalStatistics = { commits: 0, commitBytes: 0, syncs: 0 };
+  /** Sequence of the last record appended. */
+  lastSequence = 0;
+  /** Sequence of the last record that is durable to the degree of the flush mode. */
+  durableSequence = 0;
+  private readonly files: WalFiles;
+  private readonly options: WalOptions;
+  private readonly clock: Clock;
+  private readonly onFailure: (error: Error) => void;
+  private current: WalFile | undefined;
+  private filling = new Batch();
+  private inFlight = new Batch();
+  private isWriting = false;
+  private isScheduled = false;
+  private hasFailed = false;
+  private syncTimer: Disposable | undefined;
+  private syncing = Promise.resolve();
+
+  /** @param onFailure called once, when nothing can be acknowledged any more: the process has to end */
+  constructor(files: WalFiles, options: WalOptions, clock: Clock, onFailure: (error: Error) => void) {
+    this.files = files;
+    this.options = options;
+    this.clock = clock;
+    this.onFailure = onFailure;
+  }
+
+  /** Replays all frames with records behind `checkpointed`, erases what a crash left behind them, and is ready to append. */
+  async open(checkpointed: number, replay: (frame: FramePayload) => void): Promise<void> {
+    const { file, lastSequence } = await this.files.recover(checkpointed, replay);
+    this.current = file;
+    this.lastSequence = lastSequence;
+    this.durableSequence = lastSequence;
+    this.files.prepareSpare();
+  }
+
+  /** Whether the disk had no room for the next file: only what frees space should still be written. */
+  get isShortOfSpace(): boolean {
+    return this.files.isShortOfSpace;
+  }
+
+  /** Bytes a recovery would have to read. */
+  get bytes(): number {
+    return this.files.bytesBefore + (this.current?.position ?? 0);
+  }
+
+  /** The buffer to write into after `reserve`. */
+  get buffer(): Buffer {
+    return this.filling.buffer;
+  }
+
+  /** Makes room for one record of that many bytes, which the caller writes into `buffer` at once. @returns where */
+  reserve(bytes: number): number {
+    const { filling } = this;
+    const at = filling.length;
+    // One sector more, for the padding.
+    if (at + bytes + SECTOR_BYTES > filling.buffer.length) this.grow(filling, at + bytes + SECTOR_BYTES);
+    filling.length = at + bytes;
+    filling.count++;
+    this.lastSequence++;
+    this.schedule();
+    return at;
+  }
+
+  /** Calls back when everything reserved so far is durable. */
+  whenDurable(callback: () => void): void {
+    if (this.filling.count > 0) this.filling.waiting.push(callback);
+    else if (this.isWriting) this.inFlight.waiting.push(callback);
+    else queueMicrotask(callback);
+  }
+
+  /** Resolves when everything reserved so far would survive a power failure, whatever the flush mode. */
+  async sync(): Promise<void> {
+    await new Promise<void>((resolve) => this.whenDurable(resolve));
+    if (this.options.flush !== 'sync') await this.syncCurrent();
+  }
+
+  /** Records up to the sequence are in a checkpoint: files with nothing else in them are used again. */
+  release(checkpointed: number): Promise<void> {
+    return this.files.release(checkpointed);
+  }
+
+  async close(): Promise<void> {
+    await this.sync();
+    this.syncTimer?.[Symbol.dispose]();
+    await this.files.close();
+    await this.current?.file.close();
+  }
+
+  private grow(batch: Batch, bytesMin: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(bytesMin, batch.buffer.length * 2));
+    batch.buffer.copy(larger, 0, 0, batch.length);
+    batch.buffer = larger;
+  }
+
+  /** At the end of this turn of the event loop: everything it brings goes into one write. */
+  private schedule(): void {
+    if (this.isScheduled || this.isWriting || this.hasFailed) return;
+    this.isScheduled = true;
+    setImmediate(() => {
+      this.isScheduled = false;
+      this.writeBatch();
+    });
+  }
+
+  private writeBatch(): void {
+    if (this.isWriting || this.hasFailed || this.filling.count === 0) return;
+    const batch = this.filling;
+    this.filling = this.inFlight;
+    this.inFlight = batch;
+    this.isWriting = true;
+    const firstSequence = this.lastSequence - batch.count + 1;
+    const bytes = sealFrame(batch.buffer, batch.length, firstSequence, batch.count, this.options.flush === 'sync');
+    this.write(batch.buffer.subarray(0, bytes), firstSequence).then(
+      () => this.written(batch, firstSequence + batch.count - 1),
+      (error: Error) => this.fail(error),
+    );
+  }
+
+  private async write(frame: Buffer, firstSequence: number): Promise<void> {
+    const file = this.current!;
+    if (file.position + frame.length <= file.bytes) {
+      await this.writePatiently(file, frame, file.position);
+      file.position += frame.length;
+      return;
+    }
+    if (this.options.flush !== 'sync') await this.syncCurrent();
+    const next = await this.files.next(firstSequence, file);
+    // Header and frame in one write: without a whole header the file is not part of the log yet.
+    const header = encodeFileHeader({ number: next.number, firstSequence });
+    await this.writePatiently(next, Buffer.concat([header, frame]), 0);
+    next.position = header.length + frame.length;
+    await file.file.close();
+    this.current = next;
+    this.files.prepareSpare();
+  }
+
+  /** A full disk is waited out: nothing of the batch was acknowledged, and the same bytes may be written again. */
+  private async writePatiently({ file }: WalFile, bytes: Buffer, position: number): Promise<void> {
+    for (;;) {
+      try {
+        await writeFully(file, bytes, position);
+        return;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+        await new Promise<void>((resolve) => this.clock.schedule(FULL_RETRY_MS, resolve));
+      }
+    }
+  }
+
+  private written(batch: Batch, lastSequence: number): void {
+    const { statistics, options } = this;
+    statistics.commits++;
+    statistics.commitBytes += batch.length;
+    if (options.flush === 'sync') statistics.syncs++;
+    else if (options.flush === 'interval') this.armSync();
+    this.durableSequence = lastSequence;
+    this.isWriting = false;
+    const { waiting } = batch;
+    batch.reset();
+    // The next write starts first: the disk works while the answers go out.
+    this.writeBatch();
+    for (let i = 0; i < waiting.length; i++) waiting[i]!();
+  }
+
+  private armSync(): void {
+    this.syncTimer ??= this.clock.schedule(this.options.flushIntervalMs, () => {
+      this.syncTimer = undefined;
+      // A failure was reported already.
+      this.syncCurrent().catch(() => undefined);
+    });
+  }
+
+  /** One after the other, so that no file is closed under a sync. */
+  private syncCurrent(): Promise<void> {
+    this.syncing = this.syncing.then(async () => {
+      this.statistics.syncs++;
+      await this.current?.file.sync();
+    });
+    return this.syncing.catch((error: Error) => {
+      this.fail(error);
+      throw error;
+    });
+  }
+
+  private fail(error: Error): void {
+    if (this.hasFailed) return;
+    this.hasFailed = true;
+    this.onFailure(error);
+  }
+}

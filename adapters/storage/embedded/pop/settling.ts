@@ -1,0 +1,109 @@
+import { BrokerError, failed, succeeded, type Outcome } from '../../../../core/model/broker-error.ts';
+import { deadLetterCopy } from '../../../../core/model/dead-letter.ts';
+import type { StoredMessage } from '../../../../core/model/message.ts';
+import { deadLetterTopic } from '../../../../core/model/names.ts';
+import { DEFAULT_RETENTION } from '../../../../core/model/topic.ts';
+import type { Clock } from '../../../../core/ports/clock.ts';
+import type { Settled, Settlement } from '../../../../core/ports/message-engine.ts';
+import type { Journal } from '../journal.ts';
+import type { SettleEntry } from '../log/record-log.ts';
+import { formatReceipt, parseReceipt, type ReceiptParts } from '../receipt.ts';
+import type { GroupState } from '../state.ts';
+import type { ReadableQueue } from '../queue/message-queue.ts';
+
+export interface Lease {
+  readonly group: GroupState;
+  readonly parts: ReceiptParts;
+}
+
+/** Verdicts on leased messages, and what becomes of messages nobody can deliver. */
+export class Settling {
+  private readonly journal: Journal;
+  private readonly clock: Clock;
+
+  constructor(journal: Journal, clock: Clock) {
+    this.journal = journal;
+    this.clock = clock;
+  }
+
+  /** Loads the messages whose copies the verdicts need. Undefined when all are at hand. */
+  prepare(batch: readonly Settlement[]): Promise<unknown> | undefined {
+    let loads: Promise<void>[] | undefined;
+    for (const { receipt, action } of batch) {
+      if (action.kind !== 'deadLetter') continue;
+      const parts = parseReceipt(receipt);
+      const queue = parts && this.journal.state.queue(parts.queueSerial);
+      if (queue?.isLoaded(parts!.offset) === false) (loads ??= []).push(queue.load(parts!.offset));
+    }
+    return loads && Promise.all(loads);
+  }
+
+  /** The lease a receipt stands for, while it is live. */
+  liveLease({ receipt, group: expected }: Settlement, now: number): Lease | undefined {
+    const parts = parseReceipt(receipt);
+    const group = parts && this.journal.state.groupsBySerial.get(parts.groupSerial);
+    if (parts === undefined || group === undefined) return undefined;
+    if (expected !== undefined && expected !== group.spec.name) return undefined;
+    const consumption = group.consumptions.get(parts.queueSerial);
+    return consumption?.isLeased(parts.offset, parts.epoch, now) === true ? { group, parts } : undefined;
+  }
+
+  /** Adds one verdict to the commit in progress. */
+  settle(settlement: Settlement, at: number, groups: Set<string>): Outcome<Settled> {
+    const lease = this.liveLease(settlement, at);
+    if (lease === undefined) return stale();
+    groups.add(lease.group.spec.name);
+    return this.apply(settlement, lease, at);
+  }
+
+  /** The same for a lease that was checked. */
+  apply(settlement: Settlement, { group, parts }: Lease, at: number): Outcome<Settled> {
+    if (settlement.action.kind === 'deadLetter') {
+      const message = this.journal.state.queue(parts.queueSerial)?.get(parts.offset);
+      if (message !== undefined) this.sendDeadLetter(group, message, at);
+    }
+    const entry = settleEntry(settlement, group, parts, at);
+    const epoch = this.journal.settle(entry);
+    if (entry.kind !== 'extend') return succeeded({});
+    return succeeded({ receipt: formatReceipt(group.serial, parts.queueSerial, parts.offset, epoch) });
+  }
+
+  /** Acknowledges what is gone, and moves what used up its attempts to the dead letter topic, atomically. */
+  retire(group: GroupState, queue: ReadableQueue, gone: readonly number[], dead: readonly StoredMessage[]): void {
+    const at = this.clock.now();
+    this.journal.begin(at);
+    for (const message of dead) this.sendDeadLetter(group, message, at);
+    for (const offset of gone) {
+      this.journal.settle({ kind: 'ack', groupSerial: group.serial, queueSerial: queue.serial, offset });
+    }
+    void this.journal.commit(undefined);
+  }
+
+  /** The dead letter topic is created when it is first needed. */
+  private sendDeadLetter(group: GroupState, message: StoredMessage, at: number): void {
+    const { state } = this.journal;
+    const name = deadLetterTopic(group.spec.name);
+    if (!state.topics.has(name)) {
+      const spec = { name, type: 'MIXED' as const, queues: 1, retention: DEFAULT_RETENTION };
+      this.journal.write({ type: 'topic', spec, serials: [state.nextSerial()] });
+    }
+    this.journal.send(state.topics.get(name)!.queues[0]!, deadLetterCopy(message), at, state.lightTargets([]));
+  }
+}
+
+function settleEntry({ action }: Settlement, group: GroupState, parts: ReceiptParts, at: number): SettleEntry {
+  const place = { groupSerial: group.serial, queueSerial: parts.queueSerial, offset: parts.offset };
+  switch (action.kind) {
+    case 'ack':
+    case 'deadLetter':
+      return { ...place, kind: 'ack' };
+    case 'extend':
+      return { ...place, kind: 'extend', until: at + action.ms, keepReceipt: action.keepReceipt === true };
+    case 'release':
+      return { ...place, kind: 'release', visibleAt: at + action.delayMs, countAttempt: action.countAttempt };
+  }
+}
+
+export function stale(): { ok: false; error: BrokerError } {
+  return failed('STALE_RECEIPT', 'the receipt was acknowledged, superseded, expired or never issued');
+}
