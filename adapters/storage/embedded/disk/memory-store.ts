@@ -36,14 +36,13 @@ export class MemoryStore implements KeyValueStore {
     }
   }
 
-  protected entriesBetween(from: string, to: string): [key: string, value: Buffer][] {
+  /** Ordered by UTF-8 bytes; `<` would put U+E000 to U+FFFF behind the characters of two UTF-16 units. */
+  protected entriesBetween(from: string, to: string): (readonly [key: string, value: Buffer])[] {
+    const [first, end] = [Buffer.from(from), Buffer.from(to)];
     return [...this.entries]
-      .filter(([key]) => compareKeys(key, from) >= 0 && compareKeys(key, to) < 0)
-      .toSorted(([a], [b]) => compareKeys(a, b));
+      .map((entry) => ({ entry, bytes: Buffer.from(entry[0]) }))
+      .filter(({ bytes }) => bytes.compare(first) >= 0 && bytes.compare(end) < 0)
+      .toSorted((a, b) => a.bytes.compare(b.bytes))
+      .map(({ entry }) => entry);
   }
-}
-
-/** By UTF-8 bytes; `<` would put U+E000 to U+FFFF behind the characters of two UTF-16 units. */
-function compareKeys(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
