@@ -38,6 +38,8 @@ export interface BrokerPorts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly envelopeReaders: readonly EnvelopeReader[];
+  /** The engine cannot keep its promise any more: the process has to end. */
+  readonly onFailure: (error: Error) => void;
 }
 
 export interface BrokerOptions {
@@ -74,7 +76,8 @@ export class Broker {
   }
 
   async start(): Promise<void> {
-    await this.ports.engine.start({ clock: this.clock, log: this.ports.log });
+    const { log, onFailure } = this.ports;
+    await this.ports.engine.start({ clock: this.clock, log, onFailure });
     await this.topics.load();
     await this.groups.load();
   }

@@ -1,9 +1,7 @@
 import { GrpcAdapter } from '../adapters/grpc/grpc-adapter.ts';
 import { MqttAdapter } from '../adapters/mqtt/mqtt-adapter.ts';
 import { MQTT_ENVELOPE_READER } from '../adapters/mqtt/translate.ts';
-import { EmbeddedEngine } from '../adapters/storage/embedded/engine.ts';
-import { MemoryLog } from '../adapters/storage/embedded/log/memory-log.ts';
-import { MemoryMetaStore } from '../adapters/storage/embedded/memory-meta-store.ts';
+import { openEmbeddedEngine, openMemoryEngine, type EngineAndMeta } from '../adapters/storage/embedded/open.ts';
 import { Broker } from '../core/broker.ts';
 import { DEFAULT_RETRY_POLICY } from '../core/model/consumer-group.ts';
 import { ALLOW_ALL } from '../core/ports/authorizer.ts';
@@ -23,19 +21,25 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
-/** Builds and starts a gateway: the only place that knows every adapter. */
-export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
+/**
+ * Builds and starts a gateway: the only place that knows every adapter.
+ * @param onFailure the storage cannot keep its promise any more: the process has to end
+ */
+export async function startGateway(
+  config: Config,
+  log: Logger,
+  onFailure: (error: Error) => void,
+): Promise<Gateway> {
   const clock = new SystemClock();
-  const engine = new EmbeddedEngine(new MemoryLog(), { bytesMax: config.engine.bytesMax });
   const broker = new Broker(
     {
-      engine,
-      meta: new MemoryMetaStore(clock),
+      ...makeEngine(config.engine),
       authenticator: new UserAuthenticator(config.users, config.anonymous),
       authorizer: ALLOW_ALL,
       clock,
       log,
       envelopeReaders: [MQTT_ENVELOPE_READER],
+      onFailure,
     },
     {
       topics: { autoCreate: config.autoCreateTopics, countMax: config.topicsMax },
@@ -67,6 +71,10 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
     throw error;
   }
   return { broker, listeners, stop };
+}
+
+function makeEngine(engine: Config['engine']): EngineAndMeta {
+  return engine.type === 'memory' ? openMemoryEngine(engine.bytesMax) : openEmbeddedEngine(engine);
 }
 
 /** Topics and groups named in the configuration exist from the start. */

@@ -6,6 +6,8 @@ import { ConfigError, loadConfig, parseConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { createLog } from './telemetry/log.ts';
 
+const EXIT_STORAGE_FAILED = 3;
+
 const USAGE = `Usage: gantry [options]
        gantry hash-password       reads a password, prints the verifier for the configuration
 
@@ -15,7 +17,10 @@ const USAGE = `Usage: gantry [options]
   -h, --help            prints this text
 `;
 
-/** Exit codes: 0 stopped as asked, 1 failed, 2 called wrongly or with a configuration that cannot be used. */
+/**
+ * Exit codes: 0 stopped as asked, 1 failed, 2 called wrongly or with a configuration that cannot be used, 3 the disk failed:
+ * nothing more could be stored, what was acknowledged is there at the next start.
+ */
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -42,12 +47,17 @@ async function main(): Promise<void> {
 
 async function run(config: Config): Promise<void> {
   const log = createLog(config.log.level);
-  const gateway = await startGateway(config, log);
+  const gateway = await startGateway(config, log, (error) => {
+    log.error({ err: error }, 'the storage failed: nothing can be acknowledged any more');
+    process.exit(EXIT_STORAGE_FAILED);
+  });
   for (const { protocol, address } of gateway.listeners) {
     log.info({ protocol, ...address }, `${protocol} listens on ${address.host}:${address.port}`);
   }
   if (config.users.length === 0) log.warn({}, 'there are no users: everyone who can reach the gateway may come in');
-  log.warn({ engine: 'memory' }, 'messages are kept in memory and end with this process');
+  const { type, dir, flush } = config.engine;
+  if (type === 'memory') log.warn({ engine: type }, 'messages are kept in memory and end with this process');
+  else log.info({ engine: type, dir, flush }, `messages are kept in ${dir}`);
   stopOnSignal(gateway, log);
   // A defect must not go on in an unknown state: it is logged, and the supervisor starts a clean process.
   process.on('uncaughtException', (error) => {

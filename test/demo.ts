@@ -10,6 +10,7 @@ const TIME_LIMIT_MS = 60_000;
 const SETTINGS = [
   'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
   'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
+  'engine.type=memory',
   'log.level=error',
 ];
 const quiet = { info() {}, warn() {}, error: console.error };
@@ -26,7 +27,10 @@ function expected<T>(): { promise: Promise<T>; arrived: (value: T) => void } {
 }
 
 async function demonstrate(): Promise<void> {
-  const gateway = await startGateway(parseConfig('', 'the demonstration', SETTINGS), createLog('error'));
+  const config = parseConfig('', 'the demonstration', SETTINGS);
+  const gateway = await startGateway(config, createLog('error'), (error) => {
+    throw error;
+  });
   const portOf = (protocol: string): number =>
     gateway.listeners.find((listener) => listener.protocol === protocol)!.address.port;
   say(`gateway   listens for MQTT on port ${portOf('mqtt')} and for RocketMQ 5 clients on port ${portOf('grpc')}`);

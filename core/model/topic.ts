@@ -23,7 +23,7 @@ export interface TopicSpec {
 }
 
 /** RocketMQ: fileReservedTime 72 h. */
-export const DEFAULT_RETENTION: Retention = { ms: 72 * 3_600_000, bytesPerQueue: 64 * 1024 * 1024 };
+export const DEFAULT_RETENTION: Retention = { ms: 72 * 3_600_000, bytesPerQueue: 8 * 1024 ** 3 };
 export const DEFAULT_QUEUES = 4;
 
 /** Where messages are read from: a topic (all its message queues, or one), or a light queue. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DEFAULT_MQTT_OPTIONS } from '../../adapters/mqtt/options.ts';
+import { DEFAULT_EMBEDDED_OPTIONS } from '../../adapters/storage/embedded/open.ts';
 import { DEFAULT_RETRY_POLICY, GROUP_ORDERS } from '../../core/model/consumer-group.ts';
 import { LIMITS } from '../../core/model/limits.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
@@ -36,8 +37,9 @@ const topic = z.strictObject({
     .strictObject({
       ms: ms.default(DEFAULT_RETENTION.ms),
       bytesPerQueue: count.default(DEFAULT_RETENTION.bytesPerQueue),
+      consumed: z.boolean().default(false),
     })
-    .default({ ...DEFAULT_RETENTION }),
+    .prefault({}),
 });
 
 const group = z.strictObject({
@@ -65,12 +67,24 @@ const grpc = z.strictObject({
   tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
 });
 
+const engine = z.strictObject({
+  type: z.enum(['embedded', 'memory']).default('embedded'),
+  dir: z.string().min(1).default('data'),
+  flush: z.enum(['sync', 'interval', 'none']).default(DEFAULT_EMBEDDED_OPTIONS.flush),
+  flushIntervalMs: ms.default(DEFAULT_EMBEDDED_OPTIONS.flushIntervalMs),
+  cacheBytes: count.default(DEFAULT_EMBEDDED_OPTIONS.cacheBytes),
+  checkpointBytes: z
+    .int()
+    .min(1024 ** 2)
+    .default(DEFAULT_EMBEDDED_OPTIONS.checkpointBytes),
+  diskFreeBytesMin: z.int().min(0).default(DEFAULT_EMBEDDED_OPTIONS.diskFreeBytesMin),
+  bytesMax: count.default(2 * 1024 ** 3),
+});
+
 /** Every key of gantry.yaml, with its default. Unknown keys are errors. */
 export const configSchema = z.strictObject({
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
-  engine: z
-    .strictObject({ type: z.literal('memory').default('memory'), bytesMax: count.default(2 * 1024 ** 3) })
-    .prefault({}),
+  engine: engine.prefault({}),
   mqtt: mqtt.prefault({}),
   grpc: grpc.prefault({}),
   users: z.array(user).default([]),

@@ -4,6 +4,7 @@ import { deadLetterTopic } from '../../core/model/names.ts';
 import type { Source } from '../../core/model/topic.ts';
 import type { Delivery, MessageEngine, Settlement, SettleAction } from '../../core/ports/message-engine.ts';
 import { settled } from '../helpers/manual-clock.ts';
+import { Random } from '../helpers/random.ts';
 import { addGroup, addTopic, NEVER_ABORTED, outgoing, request, type EngineFixture } from './fixture.ts';
 
 const ORDERS: Source = { kind: 'topic', topic: 'orders', queue: 0 };
@@ -230,7 +231,7 @@ export function runDirectedTests(t: Test, fixture: EngineFixture): void {
     await running.engine.send(['a', 'b', 'c'].map((id) => outgoing('orders', id)));
     const [a, b] = await running.engine.receive(request('workers', 'orders', { max: 2 }), NEVER_ABORTED);
     await running.engine.settle(verdict(a, { kind: 'ack' }));
-    running = await fixture.restart!(running);
+    running = await fixture.restart!(running, new Random(1));
     t.same(ids(await running.engine.receive(request('workers', 'orders'), NEVER_ABORTED)), ['c']);
     t.same(await codes(running.engine, verdict(a, { kind: 'ack' })), ['STALE_RECEIPT']);
     t.same(await codes(running.engine, verdict(b, { kind: 'ack' })), ['ok']);

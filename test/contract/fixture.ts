@@ -2,6 +2,7 @@ import { encodeMessage, type MessageFields } from '../../core/model/message.ts';
 import type { GroupOrder } from '../../core/model/consumer-group.ts';
 import type { Retention, Source } from '../../core/model/topic.ts';
 import type { Clock } from '../../core/ports/clock.ts';
+import type { Random } from '../helpers/random.ts';
 import { OutgoingMessage, type MessageEngine, type ReceiveRequest } from '../../core/ports/message-engine.ts';
 
 /** A clock the suite can move: at once for a manual one, by waiting for a real one. */
@@ -20,8 +21,8 @@ export interface EngineFixture {
   readonly name: string;
   /** A started engine without any topic of this suite. */
   create(): Promise<RunningEngine>;
-  /** Stops the engine and starts it again on what it stored; engines that keep nothing leave it out. */
-  restart?(running: RunningEngine): Promise<RunningEngine>;
+  /** Ends the engine, one way or the other, and starts it again on what it stored; those that keep nothing leave it out. */
+  restart?(running: RunningEngine, random: Random): Promise<RunningEngine>;
   /** How much longer than asked a lease may be, in milliseconds; 0 on a manual clock. */
   readonly toleranceMs: number;
   readonly histories: number;

@@ -5,7 +5,7 @@ import type { Source } from '../../core/model/topic.ts';
 import type { Delivery, OutgoingMessage, Settlement, SettleAction } from '../../core/ports/message-engine.ts';
 import type { Random } from '../helpers/random.ts';
 import { settled } from '../helpers/manual-clock.ts';
-import { addGroup, addTopic, NEVER_ABORTED, outgoing, request, type RunningEngine } from './fixture.ts';
+import { addGroup, addTopic, NEVER_ABORTED, outgoing, request, type EngineFixture, type RunningEngine } from './fixture.ts';
 import { GroupModel, isGone, queueKey, Violation, type Firsts, type Sent, type Stream } from './model.ts';
 
 /** All times are multiples of this, so that many things fall on the same moment. */
@@ -33,9 +33,10 @@ type Arrived = Poll & { readonly leaseMs: number; readonly deliveries: Delivery[
 
 /** One random life of an engine, checked step by step against the model. */
 export class History {
-  private readonly running: RunningEngine;
+  private running: RunningEngine;
   private readonly random: Random;
   private readonly toleranceMs: number;
+  private readonly restart: EngineFixture['restart'];
   private readonly streams = new Map<string, Stream>();
   private readonly cursors = new Map<string, { next: number; index: number }>();
   private readonly groups: GroupModel[] = [];
@@ -46,10 +47,16 @@ export class History {
   private firsts: Firsts = new Map();
   private count = 0;
 
-  constructor(running: RunningEngine, random: Random, toleranceMs: number) {
+  constructor(running: RunningEngine, random: Random, fixture: Pick<EngineFixture, 'toleranceMs' | 'restart'>) {
     this.running = running;
     this.random = random;
-    this.toleranceMs = toleranceMs;
+    this.toleranceMs = fixture.toleranceMs;
+    this.restart = fixture.restart;
+  }
+
+  /** The engine as it is now: restarts change it. */
+  get engine(): RunningEngine {
+    return this.running;
   }
 
   /** Random calls, each checked; leaves things as they are then, with nobody waiting. */
@@ -79,7 +86,8 @@ export class History {
     const { capabilities } = engine;
     await addTopic(engine, PLAIN, 2);
     await addTopic(engine, TRIMMED, 1, { ms: 3_600_000, bytesPerQueue: 24 * 1024 });
-    for (const name of LIGHT_QUEUES) await engine.ensureLightQueue(name, { durable: false });
+    const durable = this.restart !== undefined;
+    for (const name of LIGHT_QUEUES) await engine.ensureLightQueue(name, { durable });
     for (const key of [...QUEUES, ...LIGHT_QUEUES]) {
       this.streams.set(key, { key, sent: [] });
       this.cursors.set(key, { next: 0, index: 0 });
@@ -123,7 +131,14 @@ export class History {
     if (dice < 94) return this.poll();
     if (dice < 96) return this.abortPoll();
     if (dice < 97) return this.seek();
+    if (dice < 98 && this.restart !== undefined) return this.startAgain(this.restart);
     return this.readOn(this.random.pick([...QUEUES, ...LIGHT_QUEUES]), 1 + this.random.below(20));
+  }
+
+  private async startAgain(restart: NonNullable<EngineFixture['restart']>): Promise<void> {
+    for (const poll of this.polls) poll.abort.abort();
+    await settled();
+    this.running = await restart(this.running, this.random);
   }
 
   private makeBatch(): OutgoingMessage[] {

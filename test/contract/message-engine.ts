@@ -10,16 +10,15 @@ export function runMessageEngineContract(t: Test, fixture: EngineFixture): void 
   void t.test(`${fixture.name}: random histories`, async (t) => {
     const all = seeds(fixture.histories);
     for (const seed of all) {
-      const running = await fixture.create();
+      const history = new History(await fixture.create(), new Random(seed), fixture);
       try {
-        const history = new History(running, new Random(seed), fixture.toleranceMs);
         await history.play(fixture.stepsPerHistory);
         await history.finish();
       } catch (error) {
         t.comment(`GANTRY_SEED=${seed} repeats this`);
         throw error;
       } finally {
-        await running.engine.stop();
+        await history.engine.engine.stop();
       }
     }
     t.pass(`${all.length} histories from seed ${all[0]}`);

@@ -15,9 +15,14 @@ export interface GatewayProcess {
   readonly exited: Promise<number | null>;
 }
 
-/** The built gateway in a process of its own, on free ports (`npm run build` first). `overrides` as for --set. */
+/**
+ * The built gateway in a process of its own, on free ports (`npm run build` first). `overrides` as for --set; without an
+ * `engine.dir` among them it keeps its messages in memory.
+ */
 export async function startGatewayProcess(overrides: readonly string[] = []): Promise<GatewayProcess> {
+  const engine = overrides.some((setting) => setting.startsWith('engine.dir=')) ? [] : ['engine.type=memory'];
   const settings = [
+    ...engine,
     'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
     'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
     ...overrides,

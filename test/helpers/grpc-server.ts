@@ -2,14 +2,13 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { GrpcAdapter, type TlsMaterial } from '../../adapters/grpc/grpc-adapter.ts';
 import type { GrpcOptions } from '../../adapters/grpc/options.ts';
-import { EmbeddedEngine } from '../../adapters/storage/embedded/engine.ts';
-import { MemoryLog } from '../../adapters/storage/embedded/log/memory-log.ts';
-import { MemoryMetaStore } from '../../adapters/storage/embedded/memory-meta-store.ts';
+import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import { Broker } from '../../core/broker.ts';
 import type { Authenticator } from '../../core/ports/authenticator.ts';
 import { ALLOW_ALL, type Authorizer } from '../../core/ports/authorizer.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { SystemClock } from '../../gateway/system-clock.ts';
+import { fail } from './fail.ts';
 import { SILENT } from './silent-logger.ts';
 
 export interface GrpcServerParts {
@@ -37,13 +36,13 @@ export async function startGrpcServer(parts: GrpcServerParts = {}): Promise<Grpc
   const autoCreate = parts.autoCreate ?? true;
   const broker = new Broker(
     {
-      engine: new EmbeddedEngine(new MemoryLog(), { bytesMax: 256 * 1024 * 1024 }),
-      meta: new MemoryMetaStore(clock),
+      ...openMemoryEngine(256 * 1024 * 1024),
       authenticator: parts.authenticator ?? ANYONE,
       authorizer: parts.authorizer ?? ALLOW_ALL,
       clock,
       log,
       envelopeReaders: [],
+      onFailure: fail,
     },
     {
       topics: { autoCreate, countMax: 100 },

@@ -1,5 +1,8 @@
 import type { Clock } from '../../core/ports/clock.ts';
 
+/** A receive may retire messages, which is written at the end of the turn, which wakes another receive. */
+const SETTLING_TURNS = 3;
+
 interface Task {
   readonly at: number;
   readonly order: number;
@@ -42,7 +45,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Resolves when all promises that can go on have gone on. */
-export function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+/** Resolves when everything that needs no time has happened: promises, and turns of the event loop that follow each other. */
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < SETTLING_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

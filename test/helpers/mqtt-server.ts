@@ -1,14 +1,13 @@
 import { MqttAdapter } from '../../adapters/mqtt/mqtt-adapter.ts';
 import { DEFAULT_MQTT_OPTIONS, type MqttOptions } from '../../adapters/mqtt/options.ts';
 import { MQTT_ENVELOPE_READER } from '../../adapters/mqtt/translate.ts';
-import { EmbeddedEngine } from '../../adapters/storage/embedded/engine.ts';
-import { MemoryLog } from '../../adapters/storage/embedded/log/memory-log.ts';
-import { MemoryMetaStore } from '../../adapters/storage/embedded/memory-meta-store.ts';
+import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import { Broker } from '../../core/broker.ts';
 import { ALLOW_ALL } from '../../core/ports/authorizer.ts';
 import { TcpListener } from '../../gateway/listeners/tcp-listener.ts';
 import { UserAuthenticator, type UserConfig } from '../../gateway/security/user-authenticator.ts';
 import { ManualClock } from './manual-clock.ts';
+import { fail } from './fail.ts';
 import { SILENT } from './silent-logger.ts';
 
 export interface MqttServer {
@@ -27,13 +26,13 @@ export async function startMqttServer(
   const clock = new ManualClock();
   const broker = new Broker(
     {
-      engine: new EmbeddedEngine(new MemoryLog(), { bytesMax: 512 * 1024 * 1024 }),
-      meta: new MemoryMetaStore(clock),
+      ...openMemoryEngine(512 * 1024 * 1024),
       authenticator: new UserAuthenticator(users, false),
       authorizer: ALLOW_ALL,
       clock,
       log: SILENT,
       envelopeReaders: [MQTT_ENVELOPE_READER],
+      onFailure: fail,
     },
     {
       topics: { autoCreate: true, countMax: 1000 },

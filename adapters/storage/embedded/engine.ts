@@ -19,6 +19,7 @@ import type {
 } from '../../../core/ports/message-engine.ts';
 import { Holding } from './held/holding.ts';
 import { Journal, type Touched } from './journal.ts';
+import type { EmbeddedMetaStore } from './meta/embedded-meta-store.ts';
 import { ParkedReceives } from './pop/parked-receives.ts';
 import { initialOffset, Receiver } from './pop/receiver.ts';
 import { Settling, stale } from './pop/settling.ts';
@@ -39,6 +40,7 @@ const DELAY_PRECISION_MS = 100;
 export class EmbeddedEngine implements MessageEngine {
   readonly capabilities: Capabilities;
   private readonly storage: Storage;
+  private readonly meta: EmbeddedMetaStore;
   private clock!: Clock;
   private journal!: Journal;
   private receiver!: Receiver;
@@ -48,8 +50,9 @@ export class EmbeddedEngine implements MessageEngine {
   private retaining!: Retaining;
   private stopping: Promise<void> | undefined;
 
-  constructor(storage: Storage) {
+  constructor(storage: Storage, meta: EmbeddedMetaStore) {
     this.storage = storage;
+    this.meta = meta;
     const { durability } = storage;
     this.capabilities = {
       name: durability === 'none' ? 'memory' : 'embedded',
@@ -89,6 +92,7 @@ export class EmbeddedEngine implements MessageEngine {
     this.holding = new Holding(this.journal, clock, context.log);
     await this.journal.writeDurably({ type: 'start', generation: state.generation + 1 });
     await this.holding.start();
+    this.meta.start(this.journal, clock);
   }
 
   stop(): Promise<void> {
@@ -266,6 +270,7 @@ export class EmbeddedEngine implements MessageEngine {
   private async end(): Promise<void> {
     this.retaining.stop();
     this.holding.stop();
+    this.meta.stop();
     this.parked.endAll();
     await this.journal.durable();
     await this.storage.close();

@@ -106,6 +106,12 @@ export class EngineState implements Replay, LightStore {
     return this.stores.loadLightChunk(serial, offset);
   }
 
+  /** Whether records about the queue are logged. */
+  isDurable(queueSerial: number): boolean {
+    const queue = this.queues.get(queueSerial);
+    return queue instanceof LightQueue ? queue.isDurable : queue !== undefined;
+  }
+
   nextSerial(): number {
     return ++this.lastSerial;
   }
@@ -298,6 +304,10 @@ export class EngineState implements Replay, LightStore {
   restoreGroup(spec: GroupSpec, serial: number, savedSequence: number): void {
     this.applyGroup(spec, serial);
     this.groups.get(spec.name)!.savedSequence = savedSequence;
+  }
+  restoreCounters(generation: number, lastSerial: number): void {
+    this.start(generation);
+    this.lastSerial = Math.max(this.lastSerial, lastSerial);
   }
   registerLightQueue(lightQueue: LightQueue): void {
     this.lightQueues.set(lightQueue.name, lightQueue);

@@ -1,7 +1,5 @@
 import t, { type Test } from 'tap';
-import { EmbeddedEngine } from '../../../adapters/storage/embedded/engine.ts';
-import { MemoryLog } from '../../../adapters/storage/embedded/log/memory-log.ts';
-import { MemoryMetaStore } from '../../../adapters/storage/embedded/memory-meta-store.ts';
+import { openMemoryEngine } from '../../../adapters/storage/embedded/open.ts';
 import { LeaseRenewal } from '../../../core/messaging/lease-renewal.ts';
 import { ConsumerGroups } from '../../../core/messaging/consumer-groups.ts';
 import { Receiving } from '../../../core/messaging/receiving.ts';
@@ -14,15 +12,15 @@ import type { Source } from '../../../core/model/topic.ts';
 import { OutgoingMessage } from '../../../core/ports/message-engine.ts';
 import { AddressRouter } from '../../../core/routing/address-router.ts';
 import { ManualClock, settled } from '../../helpers/manual-clock.ts';
+import { fail } from '../../helpers/fail.ts';
 import { SILENT } from '../../helpers/silent-logger.ts';
 
 const NEVER_ABORTED = new AbortController().signal;
 
 async function setUp(t: Test, { countMax = 100, autoCreate = true, bytesMax = 1 << 24 } = {}) {
   const clock = new ManualClock();
-  const engine = new EmbeddedEngine(new MemoryLog(), { bytesMax });
-  await engine.start({ clock, log: SILENT });
-  const meta = new MemoryMetaStore(clock);
+  const { engine, meta } = openMemoryEngine(bytesMax);
+  await engine.start({ clock, log: SILENT, onFailure: fail });
   const topics = new Topics(engine, meta, { autoCreate, countMax });
   const groups = new ConsumerGroups(engine, meta, { autoCreate, countMax });
   const router = new AddressRouter(engine);
@@ -98,7 +96,7 @@ void t.test('no batch overtakes another while topics are created', async (t) => 
     send('known');
   }
   await Promise.all(sent);
-  const { messages } = engine.read({ kind: 'topic', topic: 'known', queue: 0 }, 0, 100, 1e6);
+  const { messages } = await engine.read({ kind: 'topic', topic: 'known', queue: 0 }, 0, 100, 1e6);
   const order = messages.map(({ body }) => Number(body.toString()));
   t.equal(order.length, 34);
   t.same(
@@ -123,7 +121,7 @@ void t.test('a refused message does not fail its neighbours', async (t) => {
     outcomes.map((outcome) => (outcome.ok ? outcome.value.offset : outcome.error.code)),
     [0, 'TOPIC_NOT_FOUND', 'MESSAGE_BODY_TOO_LARGE', 'MESSAGE_PROPERTY_CONFLICT_WITH_TYPE', 1, 'UNSUPPORTED', 0],
   );
-  const { messages } = engine.read({ kind: 'topic', topic: 'plain', queue: 0 }, 0, 10, 1e6);
+  const { messages } = await engine.read({ kind: 'topic', topic: 'plain', queue: 0 }, 0, 10, 1e6);
   t.same(
     messages.map(({ body }) => body.toString()),
     ['a', 'b'],

@@ -1,6 +1,5 @@
 import t, { type Test } from 'tap';
-import { EmbeddedEngine } from '../../../adapters/storage/embedded/engine.ts';
-import { MemoryLog } from '../../../adapters/storage/embedded/log/memory-log.ts';
+import { openMemoryEngine } from '../../../adapters/storage/embedded/open.ts';
 import { matchesAddress } from '../../../core/model/address.ts';
 import { encodeMessage, type Message } from '../../../core/model/message.ts';
 import { OutgoingMessage, type MessageEngine } from '../../../core/ports/message-engine.ts';
@@ -9,6 +8,7 @@ import { AddressTrie } from '../../../core/routing/address-trie.ts';
 import { addressOfTopic, topicOfAddress } from '../../../core/routing/routes.ts';
 import { ManualClock } from '../../helpers/manual-clock.ts';
 import { Random, seeds } from '../../helpers/random.ts';
+import { fail } from '../../helpers/fail.ts';
 import { SILENT } from '../../helpers/silent-logger.ts';
 
 /** The matching rules as a regular expression: slow, and written down another way. */
@@ -66,8 +66,8 @@ void t.test('addresses and topics', async (t) => {
 });
 
 async function setUp(t: Test) {
-  const engine = new EmbeddedEngine(new MemoryLog(), { bytesMax: 1 << 28 });
-  await engine.start({ clock: new ManualClock(), log: SILENT });
+  const { engine } = openMemoryEngine(1 << 28);
+  await engine.start({ clock: new ManualClock(), log: SILENT, onFailure: fail });
   const retention = { ms: 1e9, bytesPerQueue: 1 << 27 };
   await engine.ensureTopic({ name: 'a', type: 'MIXED', queues: 1, retention });
   t.teardown(() => engine.stop());

@@ -41,6 +41,7 @@ export class Checkpointer {
   /** Of checkpoints that failed. */
   private carried: Dirt[] = [];
   private carriedDeletions: string[];
+  private carriedPlaced: BlockEntry[] = [];
   private carriedUnused: string[] = [];
   private running: Promise<void> | undefined;
   private operations: KeyValueOperation[] = [];
@@ -77,27 +78,29 @@ export class Checkpointer {
   }
 
   private async write(): Promise<void> {
-    const sequence = this.log.sequence;
+    const { mark } = this.log.wal;
     const dirts = [...this.carried, this.state.takeDirt()];
     const unused = [...this.carriedUnused, ...this.blocks.takeUnused()];
     this.carried = dirts;
     this.carriedUnused = unused;
     this.operations = this.carriedDeletions.map((key) => ({ type: 'del', key }));
     this.afterwards = [];
+    this.small.reset();
     for (const dirt of dirts) await this.addParts(dirt);
     await this.blocks.flush();
-    this.addBlockChanges();
+    await this.addPlacedBlocks();
     const { generation, lastSerial, meta } = this.state;
     // Last: without it the parts before are only later than the log needs.
-    this.put(CHECKPOINT_KEY, encodeJson({ sequence, generation, lastSerial, lastRevision: meta.lastRevision }));
+    this.put(CHECKPOINT_KEY, encodeJson({ sequence: mark.sequence, generation, lastSerial, lastRevision: meta.lastRevision }));
     await this.writeOperations(1);
     this.carried = [];
     this.carriedDeletions = [];
+    this.carriedPlaced = [];
     this.carriedUnused = [];
     for (const done of this.afterwards) done();
     for (const dirt of dirts) this.state.held.saved(dirt.held);
     await this.blocks.remove(unused);
-    await this.log.wal.release(sequence);
+    await this.log.wal.release(mark);
   }
 
   private async addParts(dirt: Dirt): Promise<void> {
@@ -152,7 +155,10 @@ export class Checkpointer {
     queue.seal();
     const { first, appended } = queue;
     this.put(queueKey(queue.serial), encodeJson({ first, appended, sequence: this.log.sequence }));
-    for (const entry of await this.small.take(queue)) this.addInline(entry);
+    const inline = await this.small.take(queue, appended);
+    // First: a merged block stands where the first of its parts stood.
+    this.addRemovedBlocks();
+    for (const entry of inline) this.addInline(entry);
     await this.writeSome();
   }
 
@@ -163,32 +169,34 @@ export class Checkpointer {
     this.afterwards.push(() => this.small.written(entry));
   }
 
-  /** Blocks that came into files since the last time, and those that no queue has any more. */
-  private addBlockChanges(): void {
-    const { placed, removed } = this.blocks.takeChanges();
-    for (const entry of placed) {
-      if (!entry.isRemoved) this.put(blockKey(entry.queueSerial, entry.baseOffset), storedBlock(entry, entry.place!));
-    }
-    const taken = new Set(this.operations.map(({ key }) => key));
-    for (const { queueSerial, baseOffset } of removed) {
+  private addRemovedBlocks(): void {
+    for (const { queueSerial, baseOffset } of this.blocks.takeRemoved()) {
       for (const key of [blockKey(queueSerial, baseOffset), inlineKey(queueSerial, baseOffset)]) {
-        // A merged block stands where the first of its parts stood.
-        if (!taken.has(key)) this.operations.push({ type: 'del', key });
+        this.operations.push({ type: 'del', key });
         this.carriedDeletions.push(key);
       }
     }
   }
 
+  /** Blocks that came into files since the last time. */
+  private async addPlacedBlocks(): Promise<void> {
+    this.addRemovedBlocks();
+    this.carriedPlaced.push(...this.blocks.takePlaced());
+    for (const entry of this.carriedPlaced) {
+      if (entry.isRemoved) continue;
+      this.put(blockKey(entry.queueSerial, entry.baseOffset), storedBlock(entry, entry.place!));
+    }
+    await this.writeSome();
+  }
+
   private async addLightQueue(lightQueue: LightQueue): Promise<void> {
     const { serial, name, first, appended } = lightQueue;
+    this.put(lightQueueKey(serial), encodeJson({ name, first, appended, sequence: this.log.sequence }));
+    for (const chunk of lightQueue.takeUnsaved()) this.put(chunkKey(serial, chunk.end), chunk.encode());
+    this.afterwards.push(() => lightQueue.saved(first, appended));
     if (first > lightQueue.storedFrom) {
       await this.deleteRange(chunkKey(serial, lightQueue.storedFrom), chunkKey(serial, first + 1));
-      lightQueue.storedFrom = first;
     }
-    const { sequence } = this.log;
-    this.put(lightQueueKey(serial), encodeJson({ name, first, appended, storedFrom: lightQueue.storedFrom, sequence }));
-    for (const chunk of lightQueue.takeUnsaved()) this.put(chunkKey(serial, chunk.end), chunk.encode());
-    this.afterwards.push(() => lightQueue.dropSaved(appended));
     await this.writeSome();
   }
 

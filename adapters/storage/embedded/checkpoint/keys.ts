@@ -40,6 +40,10 @@ export function lightQueueKey(serial: number): string {
 export function chunkKey(serial: number, end: number): string {
   return `e/${hex(serial, 8)}/${hex(end, 14)}`;
 }
+/** The chunk with the entry, and those behind it. */
+export function chunksBehind(serial: number, offset: number): [from: string, to: string] {
+  return [chunkKey(serial, offset + 1), rangeOf(`e/${hex(serial, 8)}/`)[1]];
+}
 export function consumptionKey(queueSerial: number, groupSerial: number): string {
   return `c/${hex(queueSerial, 8)}/${hex(groupSerial, 8)}`;
 }

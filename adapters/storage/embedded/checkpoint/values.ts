@@ -32,7 +32,6 @@ export interface StoredLightQueue {
   readonly name: string;
   readonly first: number;
   readonly appended: number;
-  readonly storedFrom: number;
   readonly sequence: number;
 }
 export interface StoredCheckpoint {

@@ -57,6 +57,11 @@ export class HeldMessages {
     else this.addNear({ id, kind, dueAt }, entry);
   }
 
+  /** From a checkpoint. */
+  restoreHalf(entry: HeldEntry): void {
+    this.halves.set(entry.id, entry);
+  }
+
   remove(key: HeldKey): void {
     this.halves.delete(key.id);
     this.near.delete(key.id);

@@ -11,7 +11,14 @@ export interface WalOptions {
   readonly flush: FlushMode;
   /** With `interval`: at most this much time is lost when the power fails. */
   readonly flushIntervalMs: number;
-  readonly fileBytes: number;
+}
+
+export interface WalHooks {
+  /** Called once, when nothing can be acknowledged any more: the process has to end. */
+  readonly onFailure: (error: Error) => void;
+  readonly onWritten: () => void;
+  /** What to wait for before more is written; undefined for nothing. */
+  readonly pressure: () => Promise<void> | undefined;
 }
 
 export interface WalStatistics {
@@ -48,12 +55,12 @@ export class Wal {
   readonly statistics: WalStatistics = { commits: 0, commitBytes: 0, syncs: 0 };
   /** Sequence of the last record appended. */
   lastSequence = 0;
-  /** Sequence of the last record that is durable to the degree of the flush mode. */
-  durableSequence = 0;
   private readonly files: WalFiles;
   private readonly options: WalOptions;
   private readonly clock: Clock;
-  private readonly onFailure: (error: Error) => void;
+  private readonly hooks: WalHooks;
+  private checkpointedBytes = 0;
+  private writtenBytes = 0;
   private current: WalFile | undefined;
   private filling = new Batch();
   private inFlight = new Batch();
@@ -63,12 +70,11 @@ export class Wal {
   private syncTimer: Disposable | undefined;
   private syncing = Promise.resolve();
 
-  /** @param onFailure called once, when nothing can be acknowledged any more: the process has to end */
-  constructor(files: WalFiles, options: WalOptions, clock: Clock, onFailure: (error: Error) => void) {
+  constructor(files: WalFiles, options: WalOptions, clock: Clock, hooks: WalHooks) {
     this.files = files;
     this.options = options;
     this.clock = clock;
-    this.onFailure = onFailure;
+    this.hooks = hooks;
   }
 
   /** Replays all frames with records behind `checkpointed`, erases what a crash left behind them, and is ready to append. */
@@ -76,7 +82,7 @@ export class Wal {
     const { file, lastSequence } = await this.files.recover(checkpointed, replay);
     this.current = file;
     this.lastSequence = lastSequence;
-    this.durableSequence = lastSequence;
+    this.writtenBytes = this.files.bytesBefore + file.position;
     this.files.prepareSpare();
   }
 
@@ -86,8 +92,8 @@ export class Wal {
   }
 
   /** Bytes a recovery would have to read. */
-  get bytes(): number {
-    return this.files.bytesBefore + (this.current?.position ?? 0);
+  get bytesSinceCheckpoint(): number {
+    return this.writtenBytes - this.checkpointedBytes;
   }
 
   /** The buffer to write into after `reserve`. */
@@ -121,9 +127,15 @@ export class Wal {
     if (this.options.flush !== 'sync') await this.syncCurrent();
   }
 
-  /** Records up to the sequence are in a checkpoint: files with nothing else in them are used again. */
-  release(checkpointed: number): Promise<void> {
-    return this.files.release(checkpointed);
+  /** A place in the log, for `release`. */
+  get mark(): { readonly sequence: number; readonly bytes: number } {
+    return { sequence: this.lastSequence, bytes: this.writtenBytes };
+  }
+
+  /** Records up to the mark are in a checkpoint: files with nothing else in them are used again. */
+  release({ sequence, bytes }: Wal['mark']): Promise<void> {
+    this.checkpointedBytes = bytes;
+    return this.files.release(sequence);
   }
 
   async close(): Promise<void> {
@@ -151,6 +163,15 @@ export class Wal {
 
   private writeBatch(): void {
     if (this.isWriting || this.hasFailed || this.filling.count === 0) return;
+    const pressure = this.hooks.pressure();
+    if (pressure !== undefined) {
+      this.isWriting = true;
+      void pressure.then(() => {
+        this.isWriting = false;
+        this.writeBatch();
+      });
+      return;
+    }
     const batch = this.filling;
     this.filling = this.inFlight;
     this.inFlight = batch;
@@ -158,7 +179,7 @@ export class Wal {
     const firstSequence = this.lastSequence - batch.count + 1;
     const bytes = sealFrame(batch.buffer, batch.length, firstSequence, batch.count, this.options.flush === 'sync');
     this.write(batch.buffer.subarray(0, bytes), firstSequence).then(
-      () => this.written(batch, firstSequence + batch.count - 1),
+      () => this.written(batch),
       (error: Error) => this.fail(error),
     );
   }
@@ -194,13 +215,14 @@ export class Wal {
     }
   }
 
-  private written(batch: Batch, lastSequence: number): void {
+  private written(batch: Batch): void {
     const { statistics, options } = this;
     statistics.commits++;
     statistics.commitBytes += batch.length;
     if (options.flush === 'sync') statistics.syncs++;
     else if (options.flush === 'interval') this.armSync();
-    this.durableSequence = lastSequence;
+    this.writtenBytes += batch.length;
+    this.hooks.onWritten();
     this.isWriting = false;
     const { waiting } = batch;
     batch.reset();
@@ -232,6 +254,6 @@ export class Wal {
   private fail(error: Error): void {
     if (this.hasFailed) return;
     this.hasFailed = true;
-    this.onFailure(error);
+    this.hooks.onFailure(error);
   }
 }

@@ -19,6 +19,8 @@ interface Lineup {
 export interface Pop {
   /** Leases what is there, possibly nothing. */
   receiveNow(request: ReceiveRequest): Delivery[];
+  /** Resolves when a message that the last receive needed is loaded; undefined when it needed none. */
+  readonly loading: Promise<void> | undefined;
   /** When a message of the group comes back by itself; Infinity for never. */
   nextVisibleAt(request: ReceiveRequest): number;
 }
@@ -84,10 +86,21 @@ export class ParkedReceives {
     for (const parked of lineup.waiting) {
       const deliveries = this.pop.receiveNow(parked.request);
       // They all want the same: when the first gets nothing, nobody does.
-      if (deliveries.length === 0) break;
+      if (deliveries.length === 0) {
+        if (this.pop.loading !== undefined) return this.serveWhenLoaded(lineup, this.pop.loading);
+        break;
+      }
       parked.finish(deliveries);
     }
     this.arm(lineup);
+  }
+
+  private serveWhenLoaded(lineup: Lineup, loading: Promise<void>): void {
+    loading.then(
+      () => this.serve(lineup),
+      // Whoever asks next gets the error.
+      () => end([lineup]),
+    );
   }
 
   /** Sets the timer to the moment a message comes back by itself. */

@@ -40,13 +40,12 @@ export class BlockFiles implements BlockStore {
   /** In the order they are dropped: what was loaded or written last is last. */
   private readonly cached = new Set<BlockEntry>();
   private cachedBytes = 0;
-  private waiting: BlockEntry[] = [];
+  private readonly waiting: BlockEntry[] = [];
   private writing: Promise<void> | undefined;
-  private drained: (() => void)[] = [];
-  /** Placed in files since the last call of `takePlaced`. */
-  private placed: BlockEntry[] = [];
-  private removedEntries: BlockEntry[] = [];
-  private unused: string[] = [];
+  private readonly drained: (() => void)[] = [];
+  private readonly placed: BlockEntry[] = [];
+  private readonly removedEntries: BlockEntry[] = [];
+  private readonly unused: string[] = [];
 
   constructor(
     fileSystem: FileSystem,
@@ -94,7 +93,7 @@ export class BlockFiles implements BlockStore {
 
   removed(entry: BlockEntry): void {
     this.forget(entry);
-    if (entry.place !== undefined) this.removedEntries.push(entry);
+    this.removedEntries.push(entry);
     if (entry.place?.kind === 'file') this.release(this.fileOf(entry.queueSerial, entry.place.file));
   }
 
@@ -142,19 +141,19 @@ export class BlockFiles implements BlockStore {
     return new Promise((resolve) => this.drained.push(resolve));
   }
 
-  /** Blocks that came into files, and blocks that went, since the last call. */
-  takeChanges(): { readonly placed: readonly BlockEntry[]; readonly removed: readonly BlockEntry[] } {
-    const changes = { placed: this.placed, removed: this.removedEntries };
-    this.placed = [];
-    this.removedEntries = [];
-    return changes;
+  /** Blocks that came into files since the last call. */
+  takePlaced(): BlockEntry[] {
+    return this.placed.splice(0);
+  }
+
+  /** Blocks that their queues do not have any more, since the last call. */
+  takeRemoved(): BlockEntry[] {
+    return this.removedEntries.splice(0);
   }
 
   /** Files that no block of the last checkpoint is in. */
   takeUnused(): string[] {
-    const { unused } = this;
-    this.unused = [];
-    return unused;
+    return this.unused.splice(0);
   }
 
   async remove(paths: readonly string[]): Promise<void> {

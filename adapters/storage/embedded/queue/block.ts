@@ -57,6 +57,18 @@ export class Block {
     return new Block(baseOffset, buffer, 0, new Uint32Array(entries), new Uint32Array(entries));
   }
 
+  /** One with the messages of several that follow each other. */
+  static merge(blocks: readonly Block[]): Block {
+    const sum = (of: (block: Block) => number): number => blocks.reduce((total, block) => total + of(block), 0);
+    const count = sum((block) => block.count);
+    const [first] = blocks;
+    const buffer = Buffer.allocUnsafeSlow(sum((block) => block.dataBytes));
+    const merged = new Block(first!.baseOffset, buffer, 0, new Uint32Array(count), new Uint32Array(count));
+    merged.baseTime = first!.baseTime;
+    for (const block of blocks) merged.addAll(block);
+    return merged;
+  }
+
   /** Memory it takes. */
   get capacityBytes(): number {
     return this.buffer.length + (this.dataStart === 0 ? this.ends.byteLength * 2 : 0);
@@ -101,6 +113,17 @@ export class Block {
     const end = this.dataBytes;
     this.run.copy(this.buffer, end - (this.runEnd - this.runStart), this.runStart, this.runEnd);
     this.run = undefined;
+  }
+
+  private addAll(other: Block): void {
+    other.flush();
+    const { dataBytes } = this;
+    other.buffer.copy(this.buffer, dataBytes, other.dataStart, other.dataStart + other.dataBytes);
+    for (let i = 0; i < other.count; i++) {
+      this.ends[this.count + i] = dataBytes + other.ends[i]!;
+      this.ages[this.count + i] = other.baseTime + other.ages[i]! - this.baseTime;
+    }
+    this.count += other.count;
   }
 
   get(offset: number, topic: string, queue: number): StoredMessage {

@@ -9,6 +9,7 @@ const ENTRY_BYTES = 12;
 
 /** A run of entries: the serial of a message queue and an offset in it, each. */
 export class LightChunk {
+  static readonly entryBytes = ENTRY_BYTES;
   readonly base: number;
   count = 0;
   private readonly queues: Uint32Array;
@@ -162,9 +163,10 @@ export class LightQueue implements ReadableQueue {
     return unsaved;
   }
 
-  /** The checkpoint has all entries below the offset: they need not stay in memory. */
-  dropSaved(before: number): void {
-    const kept = this.chunks?.filter((chunk) => chunk.base >= before);
+  /** A checkpoint has the entries from `first` to `end`: they need not stay in memory. */
+  saved(first: number, end: number): void {
+    this.storedFrom = first;
+    const kept = this.chunks?.filter((chunk) => chunk.base >= end);
     const isEmpty = kept === undefined || kept.every((chunk) => chunk.count === 0);
     this.chunks = isEmpty ? undefined : kept;
   }

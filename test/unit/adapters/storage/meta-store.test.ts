@@ -1,13 +1,21 @@
 import t from 'tap';
-import { MemoryMetaStore } from '../../../../adapters/storage/embedded/memory-meta-store.ts';
-import type { MetaEvent } from '../../../../core/ports/meta-store.ts';
+import { openMemoryEngine } from '../../../../adapters/storage/embedded/open.ts';
+import type { MetaEvent, MetaStore } from '../../../../core/ports/meta-store.ts';
+import { fail } from '../../../helpers/fail.ts';
 import { ManualClock } from '../../../helpers/manual-clock.ts';
+import { SILENT } from '../../../helpers/silent-logger.ts';
+
+async function openStore(clock = new ManualClock()): Promise<MetaStore> {
+  const { engine, meta } = openMemoryEngine(1 << 20);
+  await engine.start({ clock, log: SILENT, onFailure: fail });
+  return meta;
+}
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 const textOf = (value: Uint8Array): string => Buffer.from(value).toString();
 
 void t.test('entries, revisions and conditions', async (t) => {
-  const store = new MemoryMetaStore(new ManualClock());
+  const store = await openStore();
   t.equal(await store.get('a/1'), undefined);
   const value = bytes('one');
   const first = await store.put('a/1', value, { ifRevision: 'absent' });
@@ -26,7 +34,7 @@ void t.test('entries, revisions and conditions', async (t) => {
 });
 
 void t.test('lists are sorted and by prefix', async (t) => {
-  const store = new MemoryMetaStore(new ManualClock());
+  const store = await openStore();
   for (const key of ['b/1', 'a/2', 'a/10', 'ab', 'a/1']) await store.put(key, bytes(key));
   t.same(
     (await store.list('a/')).map(({ key }) => key),
@@ -37,7 +45,7 @@ void t.test('lists are sorted and by prefix', async (t) => {
 
 void t.test('entries end with their time, unless written again', async (t) => {
   const clock = new ManualClock();
-  const store = new MemoryMetaStore(clock);
+  const store = await openStore(clock);
   const events: MetaEvent[] = [];
   const watch = store.watch('a/', (event) => void events.push(event));
   await store.put('a/1', bytes('x'), { ttlMs: 1_000 });
