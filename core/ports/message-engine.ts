@@ -164,9 +164,9 @@ export interface MessageEngine {
   cancelDelayed(recallHandle: string): Promise<Outcome<{ readonly messageId: string }>>;
 
   /**
-   * Reads without any group state, from the offset on; fewer than `max` when the end or `bytesMax` is reached, messages
-   * removed by retention are skipped. `next` is where to go on. Answers at once when it can, so that a session on a
-   * cursor costs no promise.
+   * Reads without any group state, from the offset on; messages removed by retention are skipped. `next` is where to go
+   * on; it is `from` only at the end. There may be fewer than `max`: what is at hand, where the rest has to be fetched.
+   * Answers at once when it can, so that a session on a cursor costs no promise.
    */
   read(source: Source, from: number, max: number, bytesMax: number): ReadResult | Promise<ReadResult>;
   /** Of a light queue or one message queue. */

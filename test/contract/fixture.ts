@@ -1,9 +1,9 @@
-import { encodeMessage, type MessageFields } from '../../core/model/message.ts';
+import { encodeMessage, type MessageFields, type StoredMessage } from '../../core/model/message.ts';
 import type { GroupOrder } from '../../core/model/consumer-group.ts';
 import type { Retention, Source } from '../../core/model/topic.ts';
 import type { Clock } from '../../core/ports/clock.ts';
 import type { Random } from '../helpers/random.ts';
-import { OutgoingMessage, type MessageEngine, type ReceiveRequest } from '../../core/ports/message-engine.ts';
+import { OutgoingMessage, type MessageEngine, type ReadResult, type ReceiveRequest } from '../../core/ports/message-engine.ts';
 
 /** A clock the suite can move: at once for a manual one, by waiting for a real one. */
 export interface TestClock extends Clock {
@@ -67,6 +67,17 @@ export async function addGroup(
 export function request(group: string, source: Source | string, changes: Partial<ReceiveRequest> = {}): ReceiveRequest {
   const from: Source = typeof source === 'string' ? { kind: 'topic', topic: source } : source;
   return { group, source: from, max: 32, bytesMax: 1 << 24, waitMs: 0, leaseMs: 30_000, ...changes };
+}
+
+/** Reads on until there are `max` messages or no more. */
+export async function readUpTo(engine: MessageEngine, source: Source, from: number, max: number): Promise<ReadResult> {
+  const messages: StoredMessage[] = [];
+  for (let next = from; ; ) {
+    const result = await engine.read(source, next, max - messages.length, 1 << 28);
+    messages.push(...result.messages);
+    if (result.next === next || messages.length >= max) return { messages, next: result.next };
+    next = result.next;
+  }
 }
 
 export const NEVER_ABORTED = new AbortController().signal;

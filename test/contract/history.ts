@@ -5,7 +5,7 @@ import type { Source } from '../../core/model/topic.ts';
 import type { Delivery, OutgoingMessage, Settlement, SettleAction } from '../../core/ports/message-engine.ts';
 import type { Random } from '../helpers/random.ts';
 import { settled } from '../helpers/manual-clock.ts';
-import { addGroup, addTopic, NEVER_ABORTED, outgoing, request, type EngineFixture, type RunningEngine } from './fixture.ts';
+import { addGroup, addTopic, NEVER_ABORTED, outgoing, readUpTo, request, type EngineFixture, type RunningEngine } from './fixture.ts';
 import { GroupModel, isGone, queueKey, Violation, type Firsts, type Sent, type Stream } from './model.ts';
 
 /** All times are multiples of this, so that many things fall on the same moment. */
@@ -324,7 +324,7 @@ export class History {
     const [topic, queue] = key.split('/');
     const source: Source =
       queue === undefined ? { kind: 'light', name: key } : { kind: 'topic', topic: topic!, queue: Number(queue) };
-    const { messages, next } = await this.running.engine.read(source, cursor.next, max, 1 << 28);
+    const { messages, next } = await readUpTo(this.running.engine, source, cursor.next, max);
     let { index } = cursor;
     for (const message of messages) {
       const removed = (sent: Sent): boolean => isGone({ ...sent, expiresAt: 0 }, this.now, this.firsts);
@@ -421,7 +421,7 @@ export class History {
       const source: Source = { kind: 'topic', topic: deadLetterTopic(group.name), queue: 0 };
       const wanted = [...group.dead.values()].reduce((sum, { least }) => sum + least, 0);
       const found = await Promise.resolve()
-        .then(() => this.running.engine.read(source, 0, 1_000_000, 1 << 28))
+        .then(() => readUpTo(this.running.engine, source, 0, 1_000_000))
         .catch(() => ({ messages: [] }));
       if (found.messages.length < wanted) throw new Violation(`${group.name} lost dead letters`);
       const counts = new Map<string, number>();

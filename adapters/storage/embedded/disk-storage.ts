@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { BrokerError } from '../../../core/model/broker-error.ts';
 import type { Clock } from '../../../core/ports/clock.ts';
 import type { Capabilities, EngineContext } from '../../../core/ports/message-engine.ts';
@@ -74,7 +75,7 @@ export class DiskStorage implements Storage {
   async open(context: EngineContext): Promise<{ state: EngineState; log: RecordLog }> {
     const { directory, blockBytesMax } = this.options;
     this.clock = context.clock;
-    await this.fileSystem.makeDirectory(directory);
+    await this.makeDirectories();
     await this.store.open();
     await checkFormat(this.fileSystem, directory);
     const state = new EngineState({
@@ -118,7 +119,7 @@ export class DiskStorage implements Storage {
     this.spaceTimer?.[Symbol.dispose]();
     this.isClosing = true;
     // A full disk must not keep the process from ending: the log has everything.
-    await this.checkpointer.run().catch(() => undefined);
+    await this.checkpointer.run().catch((e) => console.log("CKPT", e));
     await this.log.close();
     await this.blocks.close();
     await this.store.close();
@@ -126,6 +127,14 @@ export class DiskStorage implements Storage {
 
   statistics(): StorageStatistics {
     return this.log.wal.statistics;
+  }
+
+  /** A directory is a name in the one above: durable with that. */
+  private async makeDirectories(): Promise<void> {
+    const { directory } = this.options;
+    for (const name of ['wal', 'q', 'kv']) await this.fileSystem.makeDirectory(`${directory}/${name}`);
+    await this.fileSystem.syncDirectory(directory);
+    await this.fileSystem.syncDirectory(dirname(directory));
   }
 
   private makeLog({ clock, onFailure }: EngineContext): WalLog {

@@ -164,23 +164,37 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   async receive(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
+    const deliveries: Delivery[] = [];
+    let { bytesMax } = request;
     for (;;) {
-      if (this.stopping !== undefined || signal.aborted) return [];
-      const deliveries = this.receiver.receiveNow(request);
+      if (this.stopping !== undefined || signal.aborted) return deliveries;
+      const more = this.receiver.receiveNow({ ...request, max: request.max - deliveries.length, bytesMax });
+      for (const delivery of more) {
+        deliveries.push(delivery);
+        bytesMax -= delivery.message.bytes;
+      }
       const { loading } = this.receiver;
-      if (deliveries.length > 0) return deliveries;
-      if (loading !== undefined) await loading;
-      else return request.waitMs <= 0 ? [] : this.parked.park(request, signal);
+      if (loading === undefined) break;
+      // What is on disk fills the answer, but an attempt that is asked again has to give the same.
+      if (deliveries.length > 0 && request.attemptId !== undefined) break;
+      try {
+        await loading;
+      } catch (error) {
+        // What is leased already is good; whoever asks next gets the error.
+        if (deliveries.length > 0) break;
+        throw error;
+      }
     }
+    return deliveries.length > 0 || request.waitMs <= 0 ? deliveries : this.parked.park(request, signal);
   }
 
   async settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]> {
-    // Again and again: what was loaded for one may have been dropped for the next.
-    for (let wait = this.settling.prepare(batch); wait !== undefined; wait = this.settling.prepare(batch)) await wait;
+    const loading = this.settling.messagesFor(batch);
+    const dead = loading && (await loading);
     const at = this.clock.now();
     const groups = new Set<string>();
     this.journal.begin(at);
-    const outcomes = batch.map((settlement) => this.settling.settle(settlement, at, groups));
+    const outcomes = batch.map((settlement) => this.settling.settle(settlement, at, groups, dead));
     if (groups.size === 0) return outcomes;
     await this.journal.commit(undefined);
     for (const group of groups) this.parked.wakeGroup(group);
@@ -188,7 +202,7 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   async transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>> {
-    for (let wait = this.settling.prepare(settle); wait !== undefined; wait = this.settling.prepare(settle)) await wait;
+    const dead = await this.settling.messagesFor(settle);
     const problem = this.problemWith(send);
     if (problem !== undefined) return { ok: false, error: problem };
     const missing = send.find((outgoing) => this.queueOf(outgoing) === undefined);
@@ -199,7 +213,7 @@ export class EmbeddedEngine implements MessageEngine {
     if (repeats || leases.includes(undefined)) return stale();
     this.journal.begin(at);
     const placed = send.map((outgoing) => this.place(this.queueOf(outgoing)!, outgoing, at));
-    settle.forEach((settlement, i) => this.settling.apply(settlement, leases[i]!, at));
+    settle.forEach((settlement, i) => this.settling.apply(settlement, leases[i]!, at, dead));
     await this.journal.commit(undefined);
     for (const lease of leases) this.parked.wakeGroup(lease!.group.spec.name);
     return succeeded(placed);

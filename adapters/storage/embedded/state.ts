@@ -161,8 +161,8 @@ export class EngineState implements Replay, LightStore {
     }
   }
 
-  lease({ groupSerial, queueSerial, offsets, until, attemptId }: LeaseRecord): void {
-    this.unsaved(groupSerial, queueSerial)?.applyLease(offsets, until, attemptId);
+  lease(record: LeaseRecord): void {
+    this.unsaved(record.groupSerial, record.queueSerial)?.applyLease(record);
   }
 
   /** Replays a message. @throws Error when the log does not go on where the queue ends */

@@ -85,6 +85,7 @@ class Restorer {
       const { first, appended, sequence } = decodeJson<StoredQueue>(value);
       queue.first = first;
       queue.appended = appended;
+      queue.visible = appended;
       queue.savedSequence = this.seen(sequence);
     }
   }
@@ -122,6 +123,7 @@ class Restorer {
       lightQueue.first = first;
       lightQueue.storedFrom = first;
       lightQueue.appended = appended;
+      lightQueue.visible = appended;
       lightQueue.savedSequence = this.seen(sequence);
       this.state.registerLightQueue(lightQueue);
     }

@@ -55,8 +55,8 @@ const CONSUMPTION_HEAD_BYTES = 37;
 
 /** sequence, floor, cursor, epoch f64, fifo u8, count u32, {offset f64, visibleAt f64, epoch f64, attempts u16}, JSON. */
 export function encodeConsumption(snapshot: ConsumptionSnapshot, sequence: number): Buffer {
-  const { pending, attempts } = snapshot;
-  const tail = encodeJson(attempts);
+  const { pending, attempts, messageGroups } = snapshot;
+  const tail = encodeJson({ attempts, messageGroups });
   const bytes = Buffer.allocUnsafe(CONSUMPTION_HEAD_BYTES + pending.length * PENDING_BYTES + tail.length);
   let at = bytes.writeDoubleLE(sequence, 0);
   at = bytes.writeDoubleLE(snapshot.floor, at);
@@ -92,7 +92,7 @@ export function decodeConsumption(bytes: Buffer): { snapshot: ConsumptionSnapsho
     epoch: bytes.readDoubleLE(24),
     isFifo: bytes[32] === 1,
     pending,
-    attempts: decodeJson<ConsumptionSnapshot['attempts']>(bytes.subarray(at)),
+    ...decodeJson<Pick<ConsumptionSnapshot, 'attempts' | 'messageGroups'>>(bytes.subarray(at)),
   };
   return { snapshot, sequence: bytes.readDoubleLE(0) };
 }

@@ -8,13 +8,15 @@ import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } 
  * | record | bytes                                                                                                   |
  * |--------|---------------------------------------------------------------------------------------------------------|
  * | json   | 1, length u32, UTF-8                                                                                    |
- * | lease  | 2, group u32, queue u32, until f64, count u32, {offset f64}, attempt id length u16 + 1 (0 none), UTF-8  |
+ * | lease  | 2, group u32, queue u32, until f64, count u32, {offset f64}, length u32, JSON of what fifo groups need   |
  * | commit | 3, at f64, sends u32, settles u32, holds u32, unholds u32, then each of them in this order:             |
  * |        | sends: {queue u32, offset f64, bytes u32, light queues u32, {serial u32}}..., then all their messages   |
  * |        | settle: kind u8, group u32, queue u32, offset f64, time f64, flag u8                                    |
  * |        | hold: length u32, JSON, bytes u32, message                                                              |
  * |        | unhold: kind u8, id f64, due f64                                                                        |
  */
+type FifoPart = Pick<LeaseRecord, 'attemptId' | 'messageGroups'>;
+
 const RecordKind = { json: 1, lease: 2, commit: 3 } as const;
 const SETTLE_KINDS = ['ack', 'extend', 'release'] as const;
 const SETTLE_BYTES = 26;
@@ -37,9 +39,10 @@ export function writeJson(target: RecordTarget, record: LogRecord): void {
 }
 
 export function writeLease(target: RecordTarget, record: LeaseRecord): void {
-  const { offsets, attemptId } = record;
-  const id = attemptId === undefined ? undefined : Buffer.from(attemptId);
-  let at = target.reserve(23 + 8 * offsets.length + (id?.length ?? 0));
+  const { offsets, attemptId, messageGroups } = record;
+  const isFifo = messageGroups !== undefined;
+  const fifo = isFifo ? Buffer.from(JSON.stringify({ attemptId, messageGroups })) : undefined;
+  let at = target.reserve(25 + 8 * offsets.length + (fifo?.length ?? 0));
   const { buffer } = target;
   buffer[at] = RecordKind.lease;
   buffer.writeUInt32LE(record.groupSerial, at + 1);
@@ -48,8 +51,8 @@ export function writeLease(target: RecordTarget, record: LeaseRecord): void {
   buffer.writeUInt32LE(offsets.length, at + 17);
   at += 21;
   for (let i = 0; i < offsets.length; i++) at = buffer.writeDoubleLE(offsets[i]!, at);
-  buffer.writeUInt16LE(id === undefined ? 0 : id.length + 1, at);
-  id?.copy(buffer, at + 2);
+  buffer.writeUInt32LE(fifo?.length ?? 0, at);
+  fifo?.copy(buffer, at + 4);
 }
 
 /** Gathers one commit and writes it as one record. Messages that lie side by side in memory are copied at once. */
@@ -191,14 +194,15 @@ function readLease(buffer: Buffer, start: number, replay: Replay): number {
   let at = start + 20;
   const offsets = Array.from({ length: count }, (_, i) => buffer.readDoubleLE(at + 8 * i));
   at += 8 * count;
-  const idLength = buffer.readUInt16LE(at);
-  const end = at + 2 + Math.max(0, idLength - 1);
+  const end = at + 4 + buffer.readUInt32LE(at);
+  const fifo = end > at + 4 ? (JSON.parse(buffer.toString('utf8', at + 4, end)) as FifoPart) : undefined;
   replay.lease({
     groupSerial: buffer.readUInt32LE(start),
     queueSerial: buffer.readUInt32LE(start + 4),
     until: buffer.readDoubleLE(start + 8),
     offsets,
-    attemptId: idLength === 0 ? undefined : buffer.toString('utf8', at + 2, end),
+    attemptId: fifo?.attemptId,
+    messageGroups: fifo?.messageGroups,
   });
   return end;
 }

@@ -63,6 +63,8 @@ export interface LeaseRecord {
   readonly until: number;
   readonly offsets: readonly number[];
   readonly attemptId: string | undefined;
+  /** Fifo groups: one each, empty for none. */
+  readonly messageGroups: readonly string[] | undefined;
 }
 
 /** Gets the records of a log, one after the other. */

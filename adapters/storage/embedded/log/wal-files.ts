@@ -63,7 +63,6 @@ export class WalFiles {
     checkpointed: number,
     replay: (frame: FramePayload) => void,
   ): Promise<{ file: WalFile; lastSequence: number }> {
-    await this.fileSystem.makeDirectory(this.options.directory);
     const scan = new LogScan(checkpointed, replay);
     let last: WalFile | undefined;
     let content = Buffer.alloc(0);

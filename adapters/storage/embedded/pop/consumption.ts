@@ -1,4 +1,5 @@
 import type { GroupState } from '../../../../core/ports/message-engine.ts';
+import type { LeaseRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
 import { FifoLanes } from './fifo-lanes.ts';
 import { PopWindow } from './pop-window.ts';
@@ -33,6 +34,8 @@ export interface ConsumptionSnapshot {
   /** Everything unacknowledged between floor and cursor. */
   readonly pending: readonly PendingOffset[];
   readonly attempts: readonly (readonly [attemptId: string, Attempt])[];
+  /** Fifo groups: the message group of each pending message that is out; empty for none. */
+  readonly messageGroups: readonly (readonly [offset: number, messageGroup: string])[];
 }
 
 export interface PendingOffset {
@@ -63,6 +66,8 @@ export class Consumption {
   private readonly epochs: Epochs;
   private epoch: number;
   private readonly attempts = new Map<string, Attempt>();
+  /** Before the lanes are there: message groups of messages that are out, which retention may have removed since. */
+  private knownGroups = new Map<number, string>();
   private lookedAt = 0;
 
   /** @param lastEpoch the last one of what this takes the place of: its receipts must not come to life again */
@@ -81,6 +86,7 @@ export class Consumption {
       if (visibleAt !== Infinity) restored.heap.push(visibleAt, offset);
     }
     for (const [attemptId, attempt] of snapshot.attempts) restored.attempts.set(attemptId, attempt);
+    restored.knownGroups = new Map(snapshot.messageGroups);
     return restored;
   }
 
@@ -90,9 +96,10 @@ export class Consumption {
     const groups: (string | undefined)[] = [];
     const offsets = [...this.window.pending()];
     for (const offset of offsets) {
-      if (!this.queue.isLoaded(offset)) await this.queue.load(offset);
-      groups.push(this.queue.get(offset)?.messageGroup);
+      while (!this.knownGroups.has(offset) && !this.queue.isLoaded(offset)) await this.queue.load(offset);
+      groups.push(this.knownGroups.get(offset) ?? this.queue.get(offset)?.messageGroup);
     }
+    this.knownGroups.clear();
     this.lanes = new FifoLanes();
     offsets.forEach((offset, i) => {
       this.lanes!.add(offset, groups[i]);
@@ -163,8 +170,14 @@ export class Consumption {
     return live !== undefined && live.length > 0 ? live : undefined;
   }
 
-  applyLease(offsets: readonly number[], until: number, attemptId: string | undefined): void {
+  /** The message group of a message about to be leased; undefined where order does not matter. */
+  messageGroupOf(offset: number): string | undefined {
+    return this.lanes?.keyOf(offset);
+  }
+
+  applyLease({ offsets, until, attemptId, messageGroups }: LeaseRecord): void {
     const epochs: number[] = [];
+    if (this.lanes === undefined) messageGroups?.forEach((group, i) => this.knownGroups.set(offsets[i]!, group));
     for (const offset of offsets) {
       this.admitThrough(offset);
       epochs.push(this.nextEpoch());
@@ -224,7 +237,10 @@ export class Consumption {
       epoch: this.window.epoch(offset),
       visibleAt: this.window.visibleAt(offset),
     }));
-    return { floor, cursor, epoch: this.epoch, isFifo: this.isFifo, pending, attempts: [...this.attempts] };
+    const out = this.lanes === undefined ? [] : pending.filter(({ visibleAt }) => visibleAt !== Infinity);
+    const messageGroups = out.map(({ offset }) => [offset, this.lanes!.keyOf(offset)] as const);
+    const { epoch, isFifo } = this;
+    return { floor, cursor, epoch, isFifo, pending, attempts: [...this.attempts], messageGroups };
   }
 
   private nextEpoch(): number {
@@ -239,7 +255,11 @@ export class Consumption {
   private nextFifo(lanes: FifoLanes): number {
     for (;;) {
       const offset = lanes.take();
-      if (offset !== -1) return this.isLoaded(offset) ? offset : -1;
+      if (offset !== -1) {
+        if (this.isLoaded(offset)) return offset;
+        lanes.putBack();
+        return -1;
+      }
       if (this.lookedAt++ >= LOOK_AHEAD_MAX || this.admitNext() === -1) return -1;
     }
   }

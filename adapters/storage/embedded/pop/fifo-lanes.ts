@@ -23,6 +23,7 @@ export class FifoLanes {
   /** Lanes worth a look, in the order they became so. */
   private readonly ready = new Set<Lane>();
   private current: Lane | undefined;
+  private preferred: Lane | undefined;
   /** Lanes the receive in progress took from. */
   private readonly touched: Lane[] = [];
 
@@ -33,6 +34,11 @@ export class FifoLanes {
     lane.offsets.push(offset);
     this.laneOf.set(offset, lane);
     if (lane.held === 0) this.ready.add(lane);
+  }
+
+  /** The message group of an unacknowledged message; empty for none. */
+  keyOf(offset: number): string {
+    return this.laneOf.get(offset)?.key ?? '';
   }
 
   hold(offset: number): void {
@@ -75,6 +81,12 @@ export class FifoLanes {
     }
   }
 
+  /** What was taken last cannot be delivered yet: the next receive gets it first. */
+  putBack(): void {
+    this.current!.taken--;
+    this.preferred = this.current;
+  }
+
   /** Ends the receive in progress: lanes that were looked at but not leased are ready again. */
   endReceive(): void {
     for (const lane of this.touched) {
@@ -86,13 +98,19 @@ export class FifoLanes {
   }
 
   private nextReady(): Lane | undefined {
-    for (const lane of this.ready) {
-      this.ready.delete(lane);
-      if (lane.held > 0 || lane.taken === lane.offsets.length) continue;
-      // A lane comes back within one receive when a message was admitted behind those it took.
-      if (lane.taken === 0) this.touched.push(lane);
-      return lane;
-    }
+    const { preferred } = this;
+    this.preferred = undefined;
+    if (preferred !== undefined && this.ready.has(preferred) && this.begin(preferred)) return preferred;
+    for (const lane of this.ready) if (this.begin(lane)) return lane;
     return undefined;
+  }
+
+  /** Whether there is something to take from the lane. */
+  private begin(lane: Lane): boolean {
+    this.ready.delete(lane);
+    if (lane.held > 0 || lane.taken === lane.offsets.length) return false;
+    // A lane comes back within one receive when a message was admitted behind those it took.
+    if (lane.taken === 0) this.touched.push(lane);
+    return true;
   }
 }

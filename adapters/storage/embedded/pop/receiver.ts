@@ -145,12 +145,14 @@ export class Receiver implements Pop {
     }
     if (leased.length > 0) {
       const { attemptId, leaseMs } = request;
+      const isFifo = group.spec.order === 'fifo';
       this.ports.writeLease({
         groupSerial: group.serial,
         queueSerial: queue.serial,
         until: now + leaseMs,
         offsets: leased,
-        attemptId: group.spec.order === 'fifo' ? attemptId : undefined,
+        attemptId: isFifo ? attemptId : undefined,
+        messageGroups: isFifo ? leased.map((offset) => consumption.messageGroupOf(offset) ?? '') : undefined,
       });
     }
     if (consumption.missing !== -1) this.loading ??= queue.load(consumption.missing);

@@ -16,6 +16,9 @@ export interface Lease {
   readonly parts: ReceiptParts;
 }
 
+/** By receipt. */
+export type DeadMessages = ReadonlyMap<string, StoredMessage>;
+
 /** Verdicts on leased messages, and what becomes of messages nobody can deliver. */
 export class Settling {
   private readonly journal: Journal;
@@ -26,16 +29,10 @@ export class Settling {
     this.clock = clock;
   }
 
-  /** Loads the messages whose copies the verdicts need. Undefined when all are at hand. */
-  prepare(batch: readonly Settlement[]): Promise<unknown> | undefined {
-    let loads: Promise<void>[] | undefined;
-    for (const { receipt, action } of batch) {
-      if (action.kind !== 'deadLetter') continue;
-      const parts = parseReceipt(receipt);
-      const queue = parts && this.journal.state.queue(parts.queueSerial);
-      if (queue?.isLoaded(parts!.offset) === false) (loads ??= []).push(queue.load(parts!.offset));
-    }
-    return loads && Promise.all(loads);
+  /** The messages of which the verdicts need copies, by receipt; undefined when there are none. */
+  messagesFor(batch: readonly Settlement[]): Promise<DeadMessages> | undefined {
+    const receipts = batch.flatMap(({ receipt, action }) => (action.kind === 'deadLetter' ? [receipt] : []));
+    return receipts.length === 0 ? undefined : this.fetch(receipts);
   }
 
   /** The lease a receipt stands for, while it is live. */
@@ -49,17 +46,27 @@ export class Settling {
   }
 
   /** Adds one verdict to the commit in progress. */
-  settle(settlement: Settlement, at: number, groups: Set<string>): Outcome<Settled> {
+  settle(
+    settlement: Settlement,
+    at: number,
+    groups: Set<string>,
+    dead: DeadMessages | undefined,
+  ): Outcome<Settled> {
     const lease = this.liveLease(settlement, at);
     if (lease === undefined) return stale();
     groups.add(lease.group.spec.name);
-    return this.apply(settlement, lease, at);
+    return this.apply(settlement, lease, at, dead);
   }
 
   /** The same for a lease that was checked. */
-  apply(settlement: Settlement, { group, parts }: Lease, at: number): Outcome<Settled> {
+  apply(
+    settlement: Settlement,
+    { group, parts }: Lease,
+    at: number,
+    dead: DeadMessages | undefined,
+  ): Outcome<Settled> {
     if (settlement.action.kind === 'deadLetter') {
-      const message = this.journal.state.queue(parts.queueSerial)?.get(parts.offset);
+      const message = dead?.get(settlement.receipt);
       if (message !== undefined) this.sendDeadLetter(group, message, at);
     }
     const entry = settleEntry(settlement, group, parts, at);
@@ -77,6 +84,20 @@ export class Settling {
       this.journal.settle({ kind: 'ack', groupSerial: group.serial, queueSerial: queue.serial, offset });
     }
     void this.journal.commit(undefined);
+  }
+
+  private async fetch(receipts: readonly string[]): Promise<DeadMessages> {
+    const found = new Map<string, StoredMessage>();
+    for (const receipt of receipts) {
+      const parts = parseReceipt(receipt);
+      const queue = parts && this.journal.state.queue(parts.queueSerial);
+      if (queue === undefined) continue;
+      // At once after loading: the next one may take its place in memory.
+      while (!queue.isLoaded(parts!.offset)) await queue.load(parts!.offset);
+      const message = queue.get(parts!.offset);
+      if (message !== undefined) found.set(receipt, message);
+    }
+    return found;
   }
 
   /** The dead letter topic is created when it is first needed. */

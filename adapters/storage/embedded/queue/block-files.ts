@@ -121,7 +121,6 @@ export class BlockFiles implements BlockStore {
   /** Removes files no checkpoint knows: an earlier run wrote them and did not come to tell. */
   async removeUnknown(): Promise<void> {
     const { directory } = this.options;
-    await this.fileSystem.makeDirectory(directory);
     for (const name of await this.fileSystem.list(directory)) {
       if (!this.files.has(name)) await this.fileSystem.unlink(`${directory}/${name}`);
     }
