@@ -95,7 +95,7 @@ export class DiskStorage implements Storage {
     for (const { consumptions } of state.groups.values()) {
       for (const consumption of consumptions.values()) await consumption.openLanes();
     }
-    this.checkpointer = new Checkpointer(state, this.log, this.store, this.blocks, context.log, garbage, blockBytesMax);
+    this.checkpointer = new Checkpointer(state, this.log, this.store, this.blocks, context, garbage, blockBytesMax);
     await this.checkSpace();
     return { state, log: this.log };
   }
@@ -119,7 +119,7 @@ export class DiskStorage implements Storage {
     this.spaceTimer?.[Symbol.dispose]();
     this.isClosing = true;
     // A full disk must not keep the process from ending: the log has everything.
-    await this.checkpointer.run().catch((e) => console.log("CKPT", e));
+    await this.checkpointer.run().catch(() => undefined);
     await this.log.close();
     await this.blocks.close();
     await this.store.close();

@@ -1,4 +1,5 @@
-import type { Logger } from '../../../../core/ports/logger.ts';
+import type { EngineContext } from '../../../../core/ports/message-engine.ts';
+import { isDiskFull } from '../disk/file-system.ts';
 import type { KeyValueOperation, KeyValueStore } from '../disk/key-value-store.ts';
 import type { WalLog } from '../log/wal-log.ts';
 import type { BlockFiles } from '../queue/block-files.ts';
@@ -37,7 +38,7 @@ export class Checkpointer {
   private readonly store: KeyValueStore;
   private readonly blocks: BlockFiles;
   private readonly small: SmallBlocks;
-  private readonly logger: Logger;
+  private readonly context: EngineContext;
   /** Of checkpoints that failed. */
   private carried: Dirt[] = [];
   private carriedDeletions: string[];
@@ -54,7 +55,7 @@ export class Checkpointer {
     log: WalLog,
     store: KeyValueStore,
     blocks: BlockFiles,
-    logger: Logger,
+    context: EngineContext,
     garbage: readonly string[],
     blockBytesMax: number,
   ) {
@@ -63,7 +64,7 @@ export class Checkpointer {
     this.store = store;
     this.blocks = blocks;
     this.small = new SmallBlocks(blocks, blockBytesMax);
-    this.logger = logger;
+    this.context = context;
     this.carriedDeletions = [...garbage];
   }
 
@@ -72,9 +73,12 @@ export class Checkpointer {
     return (this.running ??= this.write().finally(() => (this.running = undefined)));
   }
 
-  /** For who does not wait. What could not be written is tried again with the next one. */
+  /** For who does not wait. A full disk is tried again with the next one; after any other error nothing can be trusted. */
   runInBackground(): void {
-    this.run().catch((error: unknown) => this.logger.error({ err: error }, 'the checkpoint failed'));
+    this.run().catch((error: Error) => {
+      if (!isDiskFull(error)) this.context.onFailure(error);
+      else this.context.log.warn({ err: error }, 'the disk is full: there was no room for a checkpoint');
+    });
   }
 
   private async write(): Promise<void> {

@@ -45,3 +45,8 @@ export async function writeFully(file: DiskFile, buffer: Buffer, position: numbe
     done += await file.write(rest, position + done);
   }
 }
+
+/** No room now; there may be later. */
+export function isDiskFull(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOSPC';
+}

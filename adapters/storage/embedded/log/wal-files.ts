@@ -1,5 +1,5 @@
 import type { Clock } from '../../../../core/ports/clock.ts';
-import { writeFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
+import { isDiskFull, writeFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
 import { decodeFileHeader, encodeFileHeader, SECTOR_BYTES } from './wal-format.ts';
 import { CorruptLogError, hasSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from './wal-scan.ts';
 
@@ -131,7 +131,7 @@ export class WalFiles {
         this.isShortOfSpace = false;
         return { number, file, bytes: this.options.fileBytes, position: 0 };
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC' || this.isClosed) throw error;
+        if (!isDiskFull(error) || this.isClosed) throw error;
         this.isShortOfSpace = true;
         await new Promise<void>((resolve) => this.clock.schedule(SPARE_RETRY_MS, resolve));
       }

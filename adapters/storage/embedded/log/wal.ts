@@ -1,5 +1,5 @@
 import type { Clock } from '../../../../core/ports/clock.ts';
-import { writeFully } from '../disk/file-system.ts';
+import { isDiskFull, writeFully } from '../disk/file-system.ts';
 import { encodeFileHeader, FRAME_HEADER_BYTES, sealFrame, SECTOR_BYTES } from './wal-format.ts';
 import { WalFiles, type WalFile } from './wal-files.ts';
 import type { FramePayload } from './wal-scan.ts';
@@ -209,7 +209,7 @@ export class Wal {
         await writeFully(file, bytes, position);
         return;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+        if (!isDiskFull(error)) throw error;
         await new Promise<void>((resolve) => this.clock.schedule(FULL_RETRY_MS, resolve));
       }
     }

@@ -1,0 +1,360 @@
+import { encodeMessage } from '../../core/model/message.ts';
+import { deadLetterTopic } from '../../core/model/names.ts';
+import type { Source } from '../../core/model/topic.ts';
+import { OutgoingMessage, type Delivery, type Settlement } from '../../core/ports/message-engine.ts';
+import { addGroup, addTopic, NEVER_ABORTED, readUpTo, request } from '../contract/fixture.ts';
+import { FaultDisk } from '../helpers/fault-disk.ts';
+import { startOnDisk, TINY, type DiskEngine } from '../helpers/fault-engine.ts';
+import { ManualClock, settled } from '../helpers/manual-clock.ts';
+import type { Random } from '../helpers/random.ts';
+
+export class Violation extends Error {}
+
+/** What the caller of an operation knows. */
+type Known = 'asked' | 'confirmed';
+
+interface Sent {
+  readonly queue: number;
+  readonly isLight: boolean;
+  readonly kind: 'plain' | 'delayed' | 'half';
+  known: Known;
+  /** Confirmed plain messages have it. */
+  offset: number;
+  /** Recall handle or transaction id, once confirmed. */
+  handle: string | undefined;
+  /** How a half or delayed message was ended by the caller. */
+  fate: { readonly how: 'commit' | 'rollback' | 'recall'; known: Known } | undefined;
+}
+
+interface Verdict {
+  readonly id: string;
+  readonly isDead: boolean;
+  /** A message that was sent in the same transaction. */
+  readonly with: string | undefined;
+  known: Known;
+}
+
+const TOPIC = 'orders';
+const QUEUES = 2;
+const LIGHT = 'light';
+const GROUPS = ['workers', 'ordered'] as const;
+const SMALL = {
+  ...TINY,
+  walFileBytes: 6 * 1024,
+  checkpointBytes: 3 * 1024,
+  blockBytesMax: 1024,
+  segmentFileBytes: 2 * 1024,
+  cacheBytes: 1024,
+};
+const DELAYS_MS = [1, 1_000, 3_600_000];
+
+/** A seeded life of an engine over several crashes, and a journal of what its callers were told. */
+export class CrashStory {
+  private readonly random: Random;
+  private readonly clock = new ManualClock();
+  private disk: FaultDisk;
+  private running: DiskEngine | undefined;
+  private failed: Promise<void> = new Promise(() => {});
+  private count = 0;
+  private readonly sent = new Map<string, Sent>();
+  private readonly verdicts = new Map<string, Verdict[]>(GROUPS.map((group) => [group, []]));
+  private readonly meta = new Map<string, { confirmed: string | undefined; possible: Set<string | undefined> }>();
+  private leases: { group: string; delivery: Delivery }[] = [];
+  /** What was read from each queue after the last crash: it must stay. */
+  private readonly stored = new Map<string, string[]>();
+
+  constructor(random: Random) {
+    this.random = random;
+    this.disk = new FaultDisk(random);
+  }
+
+  async play(lives: number, steps: number): Promise<void> {
+    for (let life = 0; life < lives; life++) {
+      if (life > 0) this.disk = this.disk.crash({ shortWriteProbability: this.random.chance(0.3) ? 0.2 : 0 });
+      const { faults } = this.disk;
+      const dice = this.random.below(10);
+      // The whole life from the first byte of its recovery on.
+      if (dice < 6) faults.crashAtMutation = 1 + this.random.below(70);
+      else if (dice < 8) faults.failAtSync = 1 + this.random.below(40);
+      await this.live(steps);
+    }
+    this.disk = this.disk.crash();
+    await this.start();
+    await this.check();
+    await this.drain();
+    await this.running!.engine.stop();
+  }
+
+  /** Until the crash, or for some steps. */
+  private async live(steps: number): Promise<void> {
+    const start = this.start();
+    const dead = Promise.race([this.disk.life.crashed, this.failed]).then(() => 'dead' as const);
+    // A recovery may fail as a process does: with an error.
+    const begun = await Promise.race([dead, start.then(() => 'begun' as const, failedToStart)]);
+    if (begun !== 'begun') return;
+    const checked = await Promise.race([dead, this.check().then(() => 'checked' as const)]);
+    if (checked === 'dead') return;
+    for (let i = 0; i < steps; i++) {
+      const done = this.step().catch((error: unknown) => {
+        throw error instanceof Violation ? error : new Violation(`${String(error)}: ${(error as Error).stack}`);
+      });
+      // Some wait for each other, some go at once.
+      if (this.random.chance(0.6) && (await Promise.race([dead, done])) === 'dead') return;
+      done.catch(() => undefined);
+    }
+    await Promise.race([dead, settled()]);
+  }
+
+  private async start(): Promise<void> {
+    let reportFailure = (): void => {};
+    this.failed = new Promise((resolve) => (reportFailure = resolve));
+    this.leases = [];
+    const starting = startOnDisk(this.disk, this.clock, SMALL, () => reportFailure());
+    this.running = await starting;
+    const { engine } = this.running;
+    await addTopic(engine, TOPIC, QUEUES);
+    await engine.ensureLightQueue(LIGHT, { durable: true });
+    await addGroup(engine, 'workers', 'concurrent', 100);
+    await addGroup(engine, 'ordered', 'fifo', 100);
+  }
+
+  private step(): Promise<void> {
+    const dice = this.random.below(100);
+    if (dice < 35) return this.send();
+    if (dice < 50) return this.receive();
+    if (dice < 68) return this.settle();
+    if (dice < 75) return this.transact();
+    if (dice < 80) return this.prepare();
+    if (dice < 86) return this.end();
+    if (dice < 92) return this.putMeta();
+    if (dice < 96) return this.running!.storage.checkpoint().catch(() => undefined);
+    return this.clock.advance(this.random.pick([0, 1_000, 40_000]));
+  }
+
+  private make(kind: Sent['kind'], known: Known = 'asked'): { id: string; outgoing: OutgoingMessage; sent: Sent } {
+    const id = `m${this.count++}`;
+    const sizes = [4, 40, 400, 1500];
+    const body = Buffer.alloc(id.length + 1 + this.random.pick(sizes), `${id} `);
+    const queue = this.random.below(QUEUES);
+    const isLight = this.random.chance(0.4);
+    const deliverAt = kind === 'delayed' ? this.clock.now() + this.random.pick(DELAYS_MS) : undefined;
+    const messageGroup = this.random.chance(0.5) ? `g${queue}` : undefined;
+    const message = encodeMessage({ address: TOPIC, body, bornAt: 1, messageId: id, deliverAt, messageGroup });
+    const outgoing = new OutgoingMessage(TOPIC, TOPIC, message);
+    outgoing.queue = queue;
+    outgoing.lightQueues = isLight ? [LIGHT] : [];
+    const sent: Sent = { queue, isLight, kind, known, offset: -1, handle: undefined, fate: undefined };
+    this.sent.set(id, sent);
+    return { id, outgoing, sent };
+  }
+
+  private async send(): Promise<void> {
+    const kind = this.random.chance(0.15) ? 'delayed' : 'plain';
+    const made = Array.from({ length: 1 + this.random.below(3) }, () => this.make(kind));
+    const outcomes = await this.running!.engine.send(made.map(({ outgoing }) => outgoing));
+    made.forEach(({ sent, id }, i) => {
+      const outcome = outcomes[i]!;
+      if (!outcome.ok) throw new Violation(`${id} was refused: ${outcome.error.message}`);
+      Object.assign(sent, { known: 'confirmed', offset: outcome.value.offset, handle: outcome.value.recallHandle });
+    });
+  }
+
+  private async receive(): Promise<void> {
+    const group = this.random.pick(GROUPS);
+    const settledBefore = new Set(this.settledFor(group));
+    const asked = request(group, TOPIC, { max: this.random.pick([1, 4]), leaseMs: 30_000 });
+    const deliveries = await this.running!.engine.receive(asked, NEVER_ABORTED);
+    for (const delivery of deliveries) {
+      const id = idOf(delivery.message.body);
+      if (settledBefore.has(id)) throw new Violation(`${group} got ${id} again after it was settled for good`);
+      if (!this.sent.has(id)) throw new Violation(`${group} got ${id}, which was never sent`);
+      this.leases.push({ group, delivery });
+    }
+  }
+
+  private settledFor(group: string): string[] {
+    return this.verdicts.get(group)!.flatMap(({ id, known }) => (known === 'confirmed' ? [id] : []));
+  }
+
+  private async settle(): Promise<void> {
+    const lease = this.leases.splice(this.random.below(Math.max(1, this.leases.length)), 1)[0];
+    if (lease === undefined) return;
+    const dice = this.random.below(10);
+    const { receipt, message } = lease.delivery;
+    if (dice < 2) {
+      const action = { kind: 'release', delayMs: this.random.pick([0, 1_000]), countAttempt: true } as const;
+      await this.running!.engine.settle([{ receipt, action }]);
+      return;
+    }
+    const isDead = dice < 4;
+    const settlement: Settlement = { receipt, action: isDead ? { kind: 'deadLetter', reason: 'test' } : { kind: 'ack' } };
+    const verdict: Verdict = { id: idOf(message.body), isDead, with: undefined, known: 'asked' };
+    this.verdicts.get(lease.group)!.push(verdict);
+    const [outcome] = await this.running!.engine.settle([settlement]);
+    this.conclude(lease.group, verdict, outcome!.ok);
+  }
+
+  /** One that was refused did nothing. */
+  private conclude(group: string, verdict: Verdict, isDone: boolean): void {
+    if (isDone) verdict.known = 'confirmed';
+    else this.verdicts.set(group, this.verdicts.get(group)!.filter((other) => other !== verdict));
+  }
+
+  private async transact(): Promise<void> {
+    const lease = this.leases.splice(this.random.below(Math.max(1, this.leases.length)), 1)[0];
+    if (lease === undefined) return;
+    const { id, outgoing, sent } = this.make('plain');
+    const verdict: Verdict = { id: idOf(lease.delivery.message.body), isDead: false, with: id, known: 'asked' };
+    this.verdicts.get(lease.group)!.push(verdict);
+    const settlement: Settlement = { receipt: lease.delivery.receipt, action: { kind: 'ack' } };
+    const outcome = await this.running!.engine.transact([outgoing], [settlement]);
+    this.conclude(lease.group, verdict, outcome.ok);
+    if (outcome.ok) Object.assign(sent, { known: 'confirmed', offset: outcome.value[0]!.offset });
+    else this.sent.delete(id);
+  }
+
+  private async prepare(): Promise<void> {
+    const { outgoing, sent } = this.make('half');
+    const outcome = await this.running!.engine.prepare(outgoing, { checkAfterMs: 1_000 });
+    if (outcome.ok) Object.assign(sent, { known: 'confirmed', handle: outcome.value });
+  }
+
+  /** Commits or rolls back a transaction, or recalls a delayed message. */
+  private async end(): Promise<void> {
+    const open = [...this.sent.values()].filter(({ handle, fate }) => handle !== undefined && fate === undefined);
+    if (open.length === 0) return;
+    const sent = this.random.pick(open);
+    const how = sent.kind === 'delayed' ? 'recall' : this.random.pick(['commit', 'rollback'] as const);
+    const fate: { how: typeof how; known: Known } = { how, known: 'asked' };
+    sent.fate = fate;
+    const { engine } = this.running!;
+    const outcome = how === 'recall' ? await engine.cancelDelayed(sent.handle!) : await engine.resolve(sent.handle!, how);
+    // Recalled too late.
+    if (!outcome.ok) sent.fate = undefined;
+    else fate.known = 'confirmed';
+  }
+
+  private async putMeta(): Promise<void> {
+    const key = `k/${this.random.below(3)}`;
+    const state = this.meta.get(key) ?? { confirmed: undefined, possible: new Set() };
+    this.meta.set(key, state);
+    const value = this.random.chance(0.2) ? undefined : `v${this.count++}`;
+    state.possible.add(value);
+    const { meta } = this.running!;
+    if (value === undefined) await meta.delete(key);
+    else await meta.put(key, Buffer.from(value));
+    state.confirmed = value;
+    state.possible = new Set([...state.possible].slice([...state.possible].indexOf(value)));
+  }
+
+  /** After a start: everything that was confirmed is there, in its place, and nothing that was not asked for. */
+  private async check(): Promise<void> {
+    const found = new Set<string>();
+    for (let queue = 0; queue < QUEUES; queue++) {
+      const ids = await this.read({ kind: 'topic', topic: TOPIC, queue }, `queue ${queue}`);
+      ids.forEach((id, offset) => {
+        const sent = this.sent.get(id);
+        if (sent === undefined || sent.queue !== queue) throw new Violation(`${id} is in queue ${queue}`);
+        if (found.has(id)) throw new Violation(`${id} is there twice`);
+        found.add(id);
+        if (sent.offset !== -1 && sent.offset !== offset) throw new Violation(`${id} moved to ${offset}`);
+      });
+    }
+    for (const [id, sent] of this.sent) this.checkPresence(id, sent, found.has(id));
+    const light = await this.read({ kind: 'light', name: LIGHT }, LIGHT);
+    const wanted = [...found].filter((id) => this.sent.get(id)!.isLight);
+    if (light.toSorted().join() !== wanted.toSorted().join()) {
+      throw new Violation(`the light queue has ${light.join()} instead of ${wanted.join()}`);
+    }
+    for (const [key, { confirmed, possible }] of this.meta) {
+      const entry = await this.running!.meta.get(key);
+      const value = entry && Buffer.from(entry.value).toString();
+      if (value !== confirmed && !possible.has(value)) throw new Violation(`${key} is ${value} instead of ${confirmed}`);
+    }
+  }
+
+  private checkPresence(id: string, { kind, known, fate }: Sent, isThere: boolean): void {
+    const mustBe = kind === 'plain' ? known === 'confirmed' : fate?.how === 'commit' && fate.known === 'confirmed';
+    if (mustBe && !isThere) throw new Violation(`${id} was confirmed and is lost`);
+    const isEnded = fate !== undefined && fate.how !== 'commit' && fate.known === 'confirmed';
+    const mayBe = kind === 'half' ? fate?.how === 'commit' : !isEnded;
+    if (isThere && !mayBe) throw new Violation(`${id} is there and must not be`);
+  }
+
+  /** The ids in a queue, which begins as it did after the last crash. */
+  private async read(source: Source, key: string): Promise<string[]> {
+    const { messages } = await readUpTo(this.running!.engine, source, 0, 1_000_000);
+    const ids = messages.map(({ body }) => idOf(body));
+    const before = this.stored.get(key) ?? [];
+    if (before.some((id, i) => ids[i] !== id)) throw new Violation(`${key} was ${before.join()} and is ${ids.join()}`);
+    this.stored.set(key, ids);
+    return ids;
+  }
+
+  /** Every group takes what is left: all of it, and nothing that was settled. */
+  private async drain(): Promise<void> {
+    await this.clock.advance(2 * Math.max(...DELAYS_MS));
+    await settled();
+    await this.check();
+    for (const [id, { kind, known, fate }] of this.sent) {
+      const mustBe = kind === 'delayed' && known === 'confirmed' && fate === undefined;
+      const isThere = [...this.stored.values()].some((ids) => ids.includes(id));
+      if (mustBe && !isThere) throw new Violation(`the delayed ${id} is lost`);
+    }
+    for (const group of GROUPS) await this.drainGroup(group);
+  }
+
+  private async drainGroup(group: string): Promise<void> {
+    const { engine } = this.running!;
+    const got = new Set<string>();
+    for (;;) {
+      const deliveries = await engine.receive(request(group, TOPIC), NEVER_ABORTED);
+      if (deliveries.length === 0) break;
+      for (const { message } of deliveries) {
+        if (got.has(idOf(message.body))) throw new Violation(`${group} got ${idOf(message.body)} twice`);
+        got.add(idOf(message.body));
+      }
+      await engine.settle(deliveries.map(({ receipt }) => ({ receipt, action: { kind: 'ack' } })));
+    }
+    const dead = await this.deadLetters(group);
+    const there = [...this.stored].flatMap(([key, ids]) => (key === LIGHT ? [] : ids));
+    const verdicts = this.verdicts.get(group)!;
+    for (const id of there) {
+      const mine = verdicts.filter((verdict) => verdict.id === id);
+      const isSettled = mine.some(({ known }) => known === 'confirmed');
+      if (got.has(id) && isSettled) throw new Violation(`${group} got ${id} although it was settled for good`);
+      if (!got.has(id) && mine.length === 0) throw new Violation(`${group} never got ${id}`);
+      // Moved as a whole or not at all.
+      if (dead.has(id) && (got.has(id) || !mine.some(({ isDead }) => isDead))) {
+        throw new Violation(`${group} has ${id} among its dead letters and got it`);
+      }
+      const isDead = mine.length > 0 && mine.every((verdict) => verdict.isDead);
+      if (!got.has(id) && isDead && !dead.has(id)) throw new Violation(`${group} lost the dead letter ${id}`);
+    }
+    for (const verdict of verdicts) {
+      const isAlone = verdicts.filter(({ id }) => id === verdict.id).length === 1;
+      if (verdict.with === undefined || !isAlone) continue;
+      const isSent = there.includes(verdict.with);
+      if (isSent === got.has(verdict.id)) throw new Violation(`half of a transaction: ${verdict.with}, ${verdict.id}`);
+    }
+  }
+
+  private async deadLetters(group: string): Promise<Set<string>> {
+    const topic = deadLetterTopic(group);
+    if (!this.running!.engine.state.topics.has(topic)) return new Set();
+    const { messages } = await readUpTo(this.running!.engine, { kind: 'topic', topic, queue: 0 }, 0, 1_000_000);
+    const ids = messages.map(({ body }) => idOf(body));
+    if (new Set(ids).size < ids.length) throw new Violation(`${topic} has one twice: ${ids.join()}`);
+    return new Set(ids);
+  }
+}
+
+function idOf(body: Buffer): string {
+  return body.toString('latin1', 0, body.indexOf(' '));
+}
+
+/** A process that cannot read its disk ends with an error, as one that is killed; wrong data is something else. */
+function failedToStart(error: NodeJS.ErrnoException): 'dead' {
+  if (error.code === 'EIO') return 'dead';
+  throw error;
+}
