@@ -320,6 +320,11 @@ export class Connection implements PacketHandler, LiveSubscriber {
 
   private sendPublish(message: Message, grantedQos: 0 | 1): void {
     const { context, output, version } = this;
+    if (message.isPlain && version !== 5) {
+      output.append(message.buffer, message.start, message.end);
+      this.becomeDirty();
+      return;
+    }
     const qos: Qos = message.qos < grantedQos ? message.qos : grantedQos;
     const added = addedProperties(message, version, context.nowMs);
     const source = context.outbound.publishSource(message);
