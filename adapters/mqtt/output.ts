@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { writeUint16 } from './codec/bytes.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 /** Spare chunks kept for all connections together. */
@@ -24,6 +25,9 @@ export class Output {
   private run: Buffer | undefined;
   private runStart = 0;
   private runEnd = 0;
+  /** What is written over the copy of the run: offsets in `chunk` and numbers of 16 bits, in turn. */
+  private readonly patches: number[] = [];
+  private patchesUsed = 0;
 
   constructor(socket: Socket) {
     this.socket = socket;
@@ -49,6 +53,12 @@ export class Output {
       this.runEnd = end;
     }
     this.used += bytes;
+  }
+
+  /** Writes over what was appended last, `distance` bytes before its end. */
+  patchUint16(distance: number, value: number): void {
+    this.patches[this.patchesUsed++] = this.used - distance;
+    this.patches[this.patchesUsed++] = value;
   }
 
   /** Makes room for `bytes` at `chunk[used]`. The caller writes them and moves `used`. */
@@ -81,8 +91,11 @@ export class Output {
   }
 
   private copyRun(): void {
-    this.run!.copy(this.chunk, this.used - (this.runEnd - this.runStart), this.runStart, this.runEnd);
+    const { chunk, patches } = this;
+    this.run!.copy(chunk, this.used - (this.runEnd - this.runStart), this.runStart, this.runEnd);
     this.run = undefined;
+    for (let i = 0; i < this.patchesUsed; i += 2) writeUint16(chunk, patches[i]!, patches[i + 1]!);
+    this.patchesUsed = 0;
   }
 
   private write(chunk: Buffer, used: number): void {

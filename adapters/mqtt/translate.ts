@@ -5,6 +5,7 @@ import {
   MESSAGE_HEADER_BYTES,
   NO_PRIORITY,
   PLAIN_FORMAT,
+  PLAIN_FORMAT_MASK,
   writeMessageHeader,
 } from '../../core/model/message-layout.ts';
 import {
@@ -74,15 +75,10 @@ export class InboundTranslator {
     const target = this.arena;
     let at = start + MESSAGE_HEADER_BYTES;
     if (system.length > 0) at = copyBytes(system, 0, system.length, target, at);
-    let end: number;
-    let envelopeBytes = 0;
-    if (payloadStart === topicEnd) end = copyBytes(buffer, topicStart - 2, payloadEnd, target, at);
-    else {
-      const envelopeAt = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
-      at = propertiesRoom > 0 ? copyForwardableProperties(publish, target, envelopeAt) : envelopeAt;
-      envelopeBytes = at - envelopeAt;
-      end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
-    }
+    const envelopeAt = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
+    at = propertiesRoom > 0 ? copyForwardableProperties(publish, target, envelopeAt) : envelopeAt;
+    const envelopeBytes = at - envelopeAt;
+    const end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
     writeMessageHeader(
       target,
       start,
@@ -111,8 +107,10 @@ const NOTHING = Buffer.alloc(0);
 
 /** Whether the received packet, as it stands there, is a message in plain form (message-layout.ts). */
 function isPlain({ buffer, packetStart, topicStart, topicEnd, payloadStart, payloadEnd }: PublishView): boolean {
-  // Nothing between topic and payload: MQTT 3 and QoS 0. MQTT 3 has no rule against padding the remaining length.
-  if (payloadStart !== topicEnd || buffer[packetStart] !== PLAIN_FORMAT) return false;
+  const format = buffer[packetStart]!;
+  // Neither the DUP flag nor properties, however few: MQTT 3 has nothing but the packet identifier before the payload.
+  if ((format & PLAIN_FORMAT_MASK) !== PLAIN_FORMAT || payloadStart !== topicEnd + (format & 2)) return false;
+  // MQTT 3 has no rule against padding the remaining length.
   return topicStart - packetStart === 3 + varintLength(payloadEnd - topicStart + 2);
 }
 
@@ -169,7 +167,8 @@ export class OutboundTranslator {
     const { source } = this;
     source.buffer = message.buffer;
     source.topicStart = message.addressStart;
-    source.topicEnd = source.propertiesStart = message.addressEnd;
+    source.topicEnd = message.addressEnd;
+    source.propertiesStart = message.isPlain ? message.envelopeEnd : message.addressEnd;
     source.propertiesEnd = source.payloadStart = message.envelopeEnd;
     source.payloadEnd = message.end;
     return source;

@@ -5,6 +5,7 @@ import {
   MessageFlag,
   NO_PRIORITY,
   PLAIN_FORMAT,
+  PLAIN_FORMAT_MASK,
   readUint32,
   SystemField,
   writeMessageHeader,
@@ -35,13 +36,15 @@ export class Message {
     this.buffer = buffer;
     this.start = start;
     this.end = end;
-    this.isPlain = buffer[start] === PLAIN_FORMAT;
+    const format = buffer[start]!;
+    this.isPlain = (format & PLAIN_FORMAT_MASK) === PLAIN_FORMAT;
     const lengthAt = this.isPlain
       ? plainLengthAt(buffer, start)
       : start + MESSAGE_HEADER_BYTES + readUint32(buffer, start + 12) + readUint32(buffer, start + 16);
     this.addressStart = lengthAt + 2;
     this.addressEnd = this.addressStart + ((buffer[lengthAt]! << 8) | buffer[lengthAt + 1]!);
-    this.envelopeEnd = this.isPlain ? this.addressEnd : this.addressEnd + readUint32(buffer, start + 20);
+    // At quality 1 the plain form has two bytes there, format & 2.
+    this.envelopeEnd = this.addressEnd + (this.isPlain ? format & 2 : readUint32(buffer, start + 20));
   }
 
   get bytes(): number {
@@ -85,7 +88,7 @@ export class Message {
     return this.buffer.toString('utf8', this.addressStart, this.addressEnd);
   }
   get envelope(): Buffer {
-    return this.buffer.subarray(this.addressEnd, this.envelopeEnd);
+    return this.buffer.subarray(this.isPlain ? this.envelopeEnd : this.addressEnd, this.envelopeEnd);
   }
   get bodyBytes(): number {
     return this.end - this.envelopeEnd;
@@ -154,7 +157,7 @@ export class Message {
   }
 
   private get flags(): number {
-    return this.isPlain ? 0 : this.buffer[this.start + 1]!;
+    return this.isPlain ? (this.buffer[this.start]! >> 1) & MessageFlag.qosMask : this.buffer[this.start + 1]!;
   }
   private get systemStart(): number {
     return this.start + MESSAGE_HEADER_BYTES;
