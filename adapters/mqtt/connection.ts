@@ -321,6 +321,12 @@ export class Connection implements PacketHandler, LiveSubscriber {
   private sendPublish(message: Message, grantedQos: 0 | 1): void {
     const { context, output, version } = this;
     const qos: Qos = message.qos < grantedQos ? message.qos : grantedQos;
+    if (message.isPlain && version !== 5 && qos === message.qos) {
+      output.append(message.buffer, message.start, message.end);
+      if (qos !== 0) output.patchUint16(message.end - message.addressEnd, this.sendWindow.take());
+      this.becomeDirty();
+      return;
+    }
     const added = addedProperties(message, version, context.nowMs);
     const source = context.outbound.publishSource(message);
     const bytes = publishLength(source, version, qos, added);

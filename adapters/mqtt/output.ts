@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { writeUint16 } from './codec/bytes.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 /** Spare chunks kept for all connections together. */
@@ -20,6 +21,13 @@ export class Output {
   used = 0;
   private readonly socket: Socket;
   private full: { chunk: Buffer; used: number }[] = [];
+  /** Counted in `used` and not copied yet: what lies side by side is copied at once. */
+  private run: Buffer | undefined;
+  private runStart = 0;
+  private runEnd = 0;
+  /** What is written over the copy of the run: offsets in `chunk` and numbers of 16 bits, in turn. */
+  private readonly patches: number[] = [];
+  private patchesUsed = 0;
 
   constructor(socket: Socket) {
     this.socket = socket;
@@ -34,8 +42,28 @@ export class Output {
     return this.full.length * CHUNK_BYTES > bytes;
   }
 
+  /** Adds the bytes [start, end) of `source`, which must stay as they are until `flush`. */
+  append(source: Buffer, start: number, end: number): void {
+    const bytes = end - start;
+    if (source === this.run && start === this.runEnd && this.used + bytes <= this.chunk.length) this.runEnd = end;
+    else {
+      this.reserve(bytes);
+      this.run = source;
+      this.runStart = start;
+      this.runEnd = end;
+    }
+    this.used += bytes;
+  }
+
+  /** Writes over what was appended last, `distance` bytes before its end. */
+  patchUint16(distance: number, value: number): void {
+    this.patches[this.patchesUsed++] = this.used - distance;
+    this.patches[this.patchesUsed++] = value;
+  }
+
   /** Makes room for `bytes` at `chunk[used]`. The caller writes them and moves `used`. */
   reserve(bytes: number): void {
+    if (this.run !== undefined) this.copyRun();
     if (this.used + bytes <= this.chunk.length) return;
     if (this.used > 0) this.full.push({ chunk: this.chunk, used: this.used });
     else if (this.chunk !== EMPTY) giveBack(this.chunk);
@@ -46,6 +74,7 @@ export class Output {
 
   /** Hands everything to the socket in one write. */
   flush(): void {
+    if (this.run !== undefined) this.copyRun();
     const { socket, full, chunk, used } = this;
     if (this.isEmpty) return;
     this.chunk = EMPTY;
@@ -59,6 +88,14 @@ export class Output {
     for (const part of full) this.write(part.chunk, part.used);
     if (used > 0) this.write(chunk, used);
     socket.uncork();
+  }
+
+  private copyRun(): void {
+    const { chunk, patches } = this;
+    this.run!.copy(chunk, this.used - (this.runEnd - this.runStart), this.runStart, this.runEnd);
+    this.run = undefined;
+    for (let i = 0; i < this.patchesUsed; i += 2) writeUint16(chunk, patches[i]!, patches[i + 1]!);
+    this.patchesUsed = 0;
   }
 
   private write(chunk: Buffer, used: number): void {

@@ -4,6 +4,8 @@ import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
   NO_PRIORITY,
+  PLAIN_FORMAT,
+  PLAIN_FORMAT_MASK,
   writeMessageHeader,
 } from '../../core/model/message-layout.ts';
 import {
@@ -15,7 +17,7 @@ import {
   type Property,
 } from '../../core/model/message.ts';
 import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
-import { copyBytes } from './codec/bytes.ts';
+import { copyBytes, varintLength } from './codec/bytes.ts';
 import { copyForwardableProperties, type PublishSource } from './codec/encoder.ts';
 import type { Properties, ProtocolVersion } from './codec/packet.ts';
 import { encodeProperties, readProperties } from './codec/properties.ts';
@@ -50,8 +52,19 @@ export class InboundTranslator {
   private arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
   private used = 0;
 
-  /** The message of a PUBLISH; it has its own bytes. `nowMs` is when it was received. */
+  /** The message of a PUBLISH. `nowMs` is when it was received. */
   message(publish: PublishView, nowMs: number): Message {
+    if (isPlain(publish)) return new Message(publish.buffer, publish.packetStart, publish.payloadEnd);
+    return this.write(publish, nowMs);
+  }
+
+  /** Nobody needs the messages made so far any more: their memory is used again, which spares the garbage collector. */
+  recycle(): void {
+    if (this.arena.length === ARENA_BYTES) this.used = 0;
+  }
+
+  /** A message with bytes of its own. */
+  private write(publish: PublishView, nowMs: number): Message {
     const { buffer, topicStart, topicEnd, payloadStart, payloadEnd } = publish;
     const fields =
       publish.hasUserProperties || publish.messageExpiryIntervalS >= 0 ? fieldsOf(publish, nowMs) : undefined;
@@ -62,15 +75,10 @@ export class InboundTranslator {
     const target = this.arena;
     let at = start + MESSAGE_HEADER_BYTES;
     if (system.length > 0) at = copyBytes(system, 0, system.length, target, at);
-    let end: number;
-    let envelopeBytes = 0;
-    if (payloadStart === topicEnd) end = copyBytes(buffer, topicStart - 2, payloadEnd, target, at);
-    else {
-      const envelopeAt = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
-      at = propertiesRoom > 0 ? copyForwardableProperties(publish, target, envelopeAt) : envelopeAt;
-      envelopeBytes = at - envelopeAt;
-      end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
-    }
+    const envelopeAt = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
+    at = propertiesRoom > 0 ? copyForwardableProperties(publish, target, envelopeAt) : envelopeAt;
+    const envelopeBytes = at - envelopeAt;
+    const end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
     writeMessageHeader(
       target,
       start,
@@ -86,11 +94,6 @@ export class InboundTranslator {
     return new Message(target, start, end);
   }
 
-  /** Nobody needs the messages made so far any more: their memory is used again, which spares the garbage collector. */
-  recycle(): void {
-    if (this.arena.length === ARENA_BYTES) this.used = 0;
-  }
-
   private reserve(bytes: number): number {
     if (this.used + bytes > this.arena.length) {
       this.arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, bytes));
@@ -101,6 +104,15 @@ export class InboundTranslator {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** Whether the received packet, as it stands there, is a message in plain form (message-layout.ts). */
+function isPlain({ buffer, packetStart, topicStart, topicEnd, payloadStart, payloadEnd }: PublishView): boolean {
+  const format = buffer[packetStart]!;
+  // Neither the DUP flag nor properties, however few: MQTT 3 has nothing but the packet identifier before the payload.
+  if ((format & PLAIN_FORMAT_MASK) !== PLAIN_FORMAT || payloadStart !== topicEnd + (format & 2)) return false;
+  // MQTT 3 has no rule against padding the remaining length.
+  return topicStart - packetStart === 3 + varintLength(payloadEnd - topicStart + 2);
+}
 
 /** The fields of the core message that the publisher's properties stand for. */
 function fieldsOf(publish: PublishView, nowMs: number): Partial<MessageFields> {
@@ -155,7 +167,8 @@ export class OutboundTranslator {
     const { source } = this;
     source.buffer = message.buffer;
     source.topicStart = message.addressStart;
-    source.topicEnd = source.propertiesStart = message.addressEnd;
+    source.topicEnd = message.addressEnd;
+    source.propertiesStart = message.isPlain ? message.envelopeEnd : message.addressEnd;
     source.propertiesEnd = source.payloadStart = message.envelopeEnd;
     source.payloadEnd = message.end;
     return source;

@@ -7,6 +7,20 @@ import type { MessageEngine, OutgoingMessage, Placed } from '../ports/message-en
 import type { AddressRoute, AddressRouter } from '../routing/address-router.ts';
 import type { Topics } from './topics.ts';
 
+/** Where messages of one topic and address go. Batches are mostly runs of them, so this is looked up once a run. */
+interface Destination {
+  readonly topic: string;
+  readonly address: string;
+  readonly spec: TopicSpec | undefined;
+  readonly route: AddressRoute;
+  /** The types the topic takes. */
+  readonly accepted: readonly MessageType[];
+  /** The message queue of the address. */
+  readonly queue: number;
+}
+
+const ALL_TYPES: readonly MessageType[] = ['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION'];
+
 /** Takes messages in: checks them, chooses their queue, finds who else gets them, and stores them. */
 export class Sending {
   private readonly engine: MessageEngine;
@@ -59,52 +73,53 @@ export class Sending {
 
   private sendKnown(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
-    let waitingLive: { message: Message; to: AddressRoute; accepted: number }[] | undefined;
-    let spec: TopicSpec | undefined;
-    let route: AddressRoute | undefined;
-    let routedAddress: string | undefined;
+    let waitingLive: { message: Message; route: AddressRoute; accepted: number }[] | undefined;
+    let to: Destination | undefined;
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
-      const before = i === 0 ? undefined : batch[i - 1];
-      if (outgoing.topic !== before?.topic) spec = this.topics.get(outgoing.topic);
-      const error = spec === undefined ? this.missing(outgoing.topic) : this.check(outgoing.message, spec);
+      const { message } = outgoing;
+      // Neither a subscription nor a topic can change between two messages of a batch.
+      if (outgoing.address !== to?.address || outgoing.topic !== to.topic) to = this.destination(outgoing);
+      const error = this.check(message, to);
       if (error !== undefined) {
         (refused ??= new Map()).set(i, error);
         continue;
       }
-      // A subscription cannot change between two messages of a batch.
-      if (route === undefined || outgoing.address !== routedAddress) {
-        routedAddress = outgoing.address;
-        route = this.router.route(routedAddress);
-      }
+      const { route } = to;
       outgoing.lightQueues = route.lightQueues;
-      outgoing.queue = this.chooseQueue(outgoing.message, route, spec!.queues);
+      outgoing.queue = message.isPlain ? to.queue : this.chooseQueue(message, to);
       if (route.live.length === 0) continue;
       // At most once is handed over at once; anything stronger becomes visible when durable.
-      if (outgoing.message.qos === 0) deliverLive(outgoing.message, route);
-      else (waitingLive ??= []).push({ message: outgoing.message, to: route, accepted: i - (refused?.size ?? 0) });
+      if (message.qos === 0) deliverLive(message, route);
+      else (waitingLive ??= []).push({ message, route, accepted: i - (refused?.size ?? 0) });
     }
     const accepted = refused === undefined ? batch : batch.filter((_, i) => !refused.has(i));
     const sent = accepted.length === 0 ? Promise.resolve([]) : this.engine.send(accepted);
     if (refused === undefined && waitingLive === undefined) return sent;
     return sent.then((outcomes) => {
-      for (const { message, to, accepted: at } of waitingLive ?? [])
-        if (outcomes[at]?.ok === true) deliverLive(message, to);
+      for (const { message, route, accepted: at } of waitingLive ?? [])
+        if (outcomes[at]?.ok === true) deliverLive(message, route);
       return refused === undefined ? outcomes : mergeRefused(batch.length, outcomes, refused);
     });
   }
 
-  private missing(topic: string): BrokerError {
-    return new BrokerError('TOPIC_NOT_FOUND', `the topic ${topic} does not exist and could not be created`);
+  private destination({ topic, address }: OutgoingMessage): Destination {
+    const spec = this.topics.get(topic);
+    const route = this.router.route(address);
+    if (spec === undefined) return { topic, address, spec, route, accepted: [], queue: -1 };
+    const accepted = isDeadLetterTopic(topic) ? ALL_TYPES : this.topics.acceptedTypes(spec);
+    return { topic, address, spec, route, accepted, queue: route.hash % spec.queues };
   }
 
-  private check(message: Message, spec: TopicSpec): BrokerError | undefined {
+  private check(message: Message, { topic, spec, accepted }: Destination): BrokerError | undefined {
+    if (spec === undefined) {
+      return new BrokerError('TOPIC_NOT_FOUND', `the topic ${topic} does not exist and could not be created`);
+    }
     if (message.bodyBytes > this.bodyBytesMax) {
       return new BrokerError('MESSAGE_BODY_TOO_LARGE', `the body is larger than ${this.bodyBytesMax} bytes`);
     }
     const type = messageType(message);
-    const accepted = this.topics.acceptedTypes(spec);
-    if (accepted.includes(type) || isDeadLetterTopic(spec.name)) return undefined;
+    if (accepted.includes(type)) return undefined;
     if (spec.type === 'MIXED') return new BrokerError('UNSUPPORTED', `${type} messages are not supported yet`);
     return new BrokerError(
       'MESSAGE_PROPERTY_CONFLICT_WITH_TYPE',
@@ -112,17 +127,19 @@ export class Sending {
     );
   }
 
-  private chooseQueue(message: Message, route: AddressRoute, queues: number): number {
+  private chooseQueue(message: Message, { spec, queue }: Destination): number {
+    const { queues } = spec!;
     if (queues === 1) return 0;
     const group = message.hasSystemFields ? message.messageGroup : undefined;
     if (group !== undefined) return hashText(group) % queues;
-    if (!message.isAddressDerived) return route.hash % queues;
+    if (!message.isAddressDerived) return queue;
     this.roundRobin = (this.roundRobin + 1) % queues;
     return this.roundRobin;
   }
 }
 
 function messageType(message: Message): MessageType {
+  if (message.isPlain) return 'NORMAL';
   if (message.deliverAt > 0) return 'DELAY';
   if (message.hasSystemFields && message.messageGroup !== undefined) return 'FIFO';
   return 'NORMAL';

@@ -20,8 +20,24 @@
  *
  * The tail is laid out as MQTT has it (length, topic name, properties, payload), so that the most frequent crossing, MQTT
  * to MQTT, copies one range. Numbers are little endian except the address length.
+ *
+ * A message of quality 0 or 1 that says nothing but its address and its body may have the plain form instead:
+ *
+ * | at | size   | field                                                                                |
+ * |----|--------|--------------------------------------------------------------------------------------|
+ * | 0  | 1      | format, 0x30 at quality 0, 0x32 at quality 1                                         |
+ * | 1  | 1 to 4 | bytes behind this field: 7 bits each, lowest first, the top bit set but for the last |
+ * |    | 2      | address length, big endian                                                           |
+ * |    |        | address, at quality 1 two bytes without meaning, body                                |
+ *
+ * That is, byte for byte, the PUBLISH packet of MQTT 3 (the two bytes are its packet identifier): runs of received packets
+ * are stored and forwarded by one copy, and no header is written per message. Bytes in this form are never written to
+ * again. A plain message was born when it was stored.
  */
 export const MESSAGE_FORMAT = 1;
+/** The plain form; the quality is in the bit that is masked out. */
+export const PLAIN_FORMAT = 0x30;
+export const PLAIN_FORMAT_MASK = 0xfd;
 export const MESSAGE_HEADER_BYTES = 24;
 export const NO_PRIORITY = 255;
 

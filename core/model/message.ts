@@ -4,6 +4,8 @@ import {
   MESSAGE_HEADER_BYTES,
   MessageFlag,
   NO_PRIORITY,
+  PLAIN_FORMAT,
+  PLAIN_FORMAT_MASK,
   readUint32,
   SystemField,
   writeMessageHeader,
@@ -23,6 +25,8 @@ export class Message {
   readonly buffer: Buffer;
   readonly start: number;
   readonly end: number;
+  /** Whether the bytes have the plain form: all that can be said of the message is its address and body. */
+  readonly isPlain: boolean;
   readonly addressStart: number;
   readonly addressEnd: number;
   readonly envelopeEnd: number;
@@ -32,36 +36,41 @@ export class Message {
     this.buffer = buffer;
     this.start = start;
     this.end = end;
-    const lengthAt = start + MESSAGE_HEADER_BYTES + readUint32(buffer, start + 12) + readUint32(buffer, start + 16);
+    const format = buffer[start]!;
+    this.isPlain = (format & PLAIN_FORMAT_MASK) === PLAIN_FORMAT;
+    const lengthAt = this.isPlain
+      ? plainLengthAt(buffer, start)
+      : start + MESSAGE_HEADER_BYTES + readUint32(buffer, start + 12) + readUint32(buffer, start + 16);
     this.addressStart = lengthAt + 2;
     this.addressEnd = this.addressStart + ((buffer[lengthAt]! << 8) | buffer[lengthAt + 1]!);
-    this.envelopeEnd = this.addressEnd + readUint32(buffer, start + 20);
+    // At quality 1 the plain form has two bytes there, format & 2.
+    this.envelopeEnd = this.addressEnd + (this.isPlain ? format & 2 : readUint32(buffer, start + 20));
   }
 
   get bytes(): number {
     return this.end - this.start;
   }
   get qos(): Quality {
-    return (this.buffer[this.start + 1]! & MessageFlag.qosMask) as Quality;
+    return (this.flags & MessageFlag.qosMask) as Quality;
   }
   /** Whether the publisher said that the body is UTF-8 text. */
   get isText(): boolean {
-    return (this.buffer[this.start + 1]! & MessageFlag.text) !== 0;
+    return (this.flags & MessageFlag.text) !== 0;
   }
   /** Whether the address was made up by the gateway because the publisher gave none. */
   get isAddressDerived(): boolean {
-    return (this.buffer[this.start + 1]! & MessageFlag.derivedAddress) !== 0;
+    return (this.flags & MessageFlag.derivedAddress) !== 0;
   }
   get envelopeProtocol(): EnvelopeProtocol {
-    return this.buffer[this.start + 2] as EnvelopeProtocol;
+    return this.isPlain ? EnvelopeProtocol.none : (this.buffer[this.start + 2] as EnvelopeProtocol);
   }
   get priority(): number | undefined {
-    const priority = this.buffer[this.start + 3]!;
+    const priority = this.isPlain ? NO_PRIORITY : this.buffer[this.start + 3]!;
     return priority === NO_PRIORITY ? undefined : priority;
   }
-  /** Milliseconds since the epoch, by the publisher's clock where it said so. */
+  /** Milliseconds since the epoch, by the publisher's clock where it said so. 0 for a plain message not stored yet. */
   get bornAt(): number {
-    return this.buffer.readDoubleLE(this.start + 4);
+    return this.isPlain ? 0 : this.buffer.readDoubleLE(this.start + 4);
   }
   /** Milliseconds since the epoch; 0 never. */
   get expiresAt(): number {
@@ -82,7 +91,7 @@ export class Message {
     return this.buffer.toString('utf8', this.addressStart, this.addressEnd);
   }
   get envelope(): Buffer {
-    return this.buffer.subarray(this.addressEnd, this.envelopeEnd);
+    return this.buffer.subarray(this.isPlain ? this.envelopeEnd : this.addressEnd, this.envelopeEnd);
   }
   get bodyBytes(): number {
     return this.end - this.envelopeEnd;
@@ -92,11 +101,11 @@ export class Message {
   }
   /** False for the plain message of most publishers; saves looking for fields one by one. */
   get hasSystemFields(): boolean {
-    return this.buffer.readUInt32LE(this.start + 12) !== 0;
+    return this.systemEnd !== this.systemStart;
   }
   /** Whether it has system fields or own properties, that is, more than address, envelope and body. */
   get hasOwnFields(): boolean {
-    return this.addressStart !== this.start + MESSAGE_HEADER_BYTES + 2;
+    return !this.isPlain && this.addressStart !== this.start + MESSAGE_HEADER_BYTES + 2;
   }
   get messageId(): string | undefined {
     return this.systemText(SystemField.messageId);
@@ -123,8 +132,8 @@ export class Message {
 
   /** The bytes of a system field, undefined when it is not there. */
   systemBytes(wanted: number): Buffer | undefined {
-    let at = this.start + MESSAGE_HEADER_BYTES;
-    const end = at + this.buffer.readUInt32LE(this.start + 12);
+    let at = this.systemStart;
+    const end = this.systemEnd;
     while (at < end) {
       const from = at + 5;
       const to = from + this.buffer.readUInt32LE(at + 1);
@@ -138,8 +147,9 @@ export class Message {
   get ownProperties(): Property[] {
     const properties: Property[] = [];
     const { buffer } = this;
-    let at = this.start + MESSAGE_HEADER_BYTES + buffer.readUInt32LE(this.start + 12);
-    const end = at + buffer.readUInt32LE(this.start + 16);
+    let at = this.systemEnd;
+    // What is between the system section and the address length is the property section.
+    const end = this.isPlain ? at : this.addressStart - 2;
     while (at < end) {
       const valueAt = at + 2 + buffer.readUInt16LE(at);
       const valueEnd = valueAt + 4 + buffer.readUInt32LE(valueAt);
@@ -149,14 +159,25 @@ export class Message {
     return properties;
   }
 
+  private get flags(): number {
+    return this.isPlain ? (this.buffer[this.start]! >> 1) & MessageFlag.qosMask : this.buffer[this.start + 1]!;
+  }
+  private get systemStart(): number {
+    return this.start + MESSAGE_HEADER_BYTES;
+  }
+  /** Equal to `systemStart` when there are no system fields. */
+  private get systemEnd(): number {
+    return this.isPlain ? this.systemStart : this.systemStart + readUint32(this.buffer, this.start + 12);
+  }
+
   private flaggedTime(flag: number, field: number): number {
-    if ((this.buffer[this.start + 1]! & flag) === 0) return 0;
+    if ((this.flags & flag) === 0) return 0;
     return this.systemBytes(field)?.readDoubleLE(0) ?? 0;
   }
 
   private forEachSystemField(visit: (field: number, from: number, to: number) => void): void {
-    let at = this.start + MESSAGE_HEADER_BYTES;
-    const end = at + this.buffer.readUInt32LE(this.start + 12);
+    let at = this.systemStart;
+    const end = this.systemEnd;
     while (at < end) {
       const to = at + 5 + this.buffer.readUInt32LE(at + 1);
       visit(this.buffer[at]!, at + 5, to);
@@ -188,6 +209,17 @@ export class StoredMessage extends Message {
     this.offset = offset;
     this.storedAt = storedAt;
   }
+
+  override get bornAt(): number {
+    return this.isPlain ? this.storedAt : super.bornAt;
+  }
+}
+
+/** Where the address length of a message in plain form stands. */
+function plainLengthAt(buffer: Buffer, start: number): number {
+  let at = start + 1;
+  while (buffer[at]! > 0x7f) at++;
+  return at + 1;
 }
 
 /** Everything a message can say, as values; `encodeMessage` turns it into bytes. */

@@ -4,7 +4,7 @@ import type { MessageEngine } from '../ports/message-engine.ts';
 import { AddressTrie } from './address-trie.ts';
 import { Binding, type Cursor } from './cursor.ts';
 
-/** Gets messages in process, at most once each; must neither block nor keep the message's buffer. */
+/** Gets messages in process, at most once each; must neither block nor keep the buffer of a message that is not plain. */
 export interface LiveSubscriber {
   deliver(message: Message): void;
 }

@@ -153,7 +153,7 @@ export class Decoder {
         throw this.#firstByteError(firstByte);
       }
       if (packetEnd > end) break;
-      this.#decodePacket(buffer, firstByte, bodyAt, packetEnd);
+      this.#decodePacket(buffer, at, bodyAt, packetEnd);
       if (this.#closed) return;
       at = packetEnd;
       if (this.#paused) {
@@ -226,16 +226,18 @@ export class Decoder {
     this.#pendingBytes = bytes;
     if (bytes === this.#packetBytes) {
       this.#pending = null;
-      this.#decodePacket(pending, pending[0]!, bodyOf(pending, 0), bytes);
+      this.#decodePacket(pending, 0, bodyOf(pending, 0), bytes);
     }
     return at + taken;
   }
 
-  #decodePacket(buffer: Buffer, firstByte: number, at: number, end: number): void {
+  /** The packet's fixed header starts at `start`, what follows that at `at`. */
+  #decodePacket(buffer: Buffer, start: number, at: number, end: number): void {
+    const firstByte = buffer[start]!;
     const type = firstByte >> 4;
     switch (type) {
       case PacketType.publish:
-        return this.#decodePublish(buffer, firstByte, at, end);
+        return this.#decodePublish(buffer, start, at, end);
       case PacketType.puback:
       case PacketType.pubrec:
       case PacketType.pubrel:
@@ -283,8 +285,9 @@ export class Decoder {
     this.#handler.onAcknowledgement(type, packetIdentifier, reasonCode);
   }
 
-  #decodePublish(buffer: Buffer, firstByte: number, at: number, end: number): void {
+  #decodePublish(buffer: Buffer, start: number, at: number, end: number): void {
     const view = this.#publish;
+    const firstByte = buffer[start]!;
     const topicStart = at + 2;
     if (topicStart > end) throw malformed('a PUBLISH without topic name');
     const topicEnd = topicStart + readUint16(buffer, at);
@@ -300,6 +303,7 @@ export class Decoder {
     }
     if (next > end) throw malformed('a PUBLISH ends inside its topic name');
     view.buffer = buffer;
+    view.packetStart = start;
     view.dup = (firstByte & 8) !== 0;
     view.qos = qos;
     view.retain = (firstByte & 1) !== 0;

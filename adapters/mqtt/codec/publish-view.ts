@@ -11,6 +11,8 @@ export const NO_BYTES: Buffer = Buffer.alloc(0);
  */
 export class PublishView implements PickedProperties {
   buffer: Buffer = NO_BYTES;
+  /** Where the fixed header starts. */
+  packetStart = 0;
   dup = false;
   qos: Qos = 0;
   retain = false;

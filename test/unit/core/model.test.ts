@@ -1,4 +1,5 @@
 import t from 'tap';
+import { encodePacket } from '../../../adapters/mqtt/codec/encoder.ts';
 import { isAddressFilter, hashText, matchesAddress } from '../../../core/model/address.ts';
 import { backoffMs, DEFAULT_RETRY_POLICY } from '../../../core/model/consumer-group.ts';
 import { deadLetterCopy } from '../../../core/model/dead-letter.ts';
@@ -37,6 +38,14 @@ const FULL = {
   bodyEncoding: 'gzip',
 } as const satisfies MessageFields;
 
+function plainMessage(address: string, body: Buffer, qos: 0 | 1): Message {
+  const bytes = encodePacket(
+    { type: 'publish', topicName: address, payload: body, qos, packetIdentifier: 0xffff, dup: false, retain: false },
+    4,
+  );
+  return new Message(bytes, 0, bytes.length);
+}
+
 /** The same bytes in the middle of a buffer full of something else. */
 function pooled(message: Message): Message {
   const buffer = Buffer.alloc(message.bytes + 300, 0xa5);
@@ -70,6 +79,26 @@ void t.test('a message says what it was made of, wherever its bytes are', async 
     [plain.qos, plain.priority, plain.expiresAt, plain.deliverAt, plain.tag, plain.keys, plain.bodyBytes],
     [1, undefined, 0, 0, undefined, [], 0],
   );
+});
+
+void t.test('the plain form says its address and body, and that there is nothing else', async (t) => {
+  const sizes = [0, 64, 117, 118, 119, 120, 16_375, 16_376, 2_097_143, 2_097_144];
+  for (const [bodyBytes, qos] of sizes.flatMap((size) => [[size, 0] as const, [size, 1] as const])) {
+    const body = Buffer.alloc(bodyBytes, 0x5a);
+    const plain = pooled(plainMessage('a/b/c', body, qos));
+    t.same(viewMessage(stored(plain, 0, 77), new Map()), {
+      ...viewMessage(encodeMessage({ address: 'a/b/c', body, bornAt: 77, qos }), new Map()),
+    });
+    t.same([plain.isPlain, plain.qos, plain.bornAt, plain.bodyBytes], [true, qos, 0, bodyBytes]);
+    t.same([plain.hasSystemFields, plain.hasOwnFields, plain.envelopeProtocol], [false, false, EnvelopeProtocol.none]);
+    t.same(
+      [plain.isExpired(1e15), plain.isText, plain.isAddressDerived, plain.envelope.length],
+      [false, false, false, 0],
+    );
+  }
+  const dead = deadLetterCopy(stored(pooled(plainMessage('a', Buffer.from('b'), 1)), 5, 77));
+  t.equal(dead.systemText(SystemField.deadLetterTopic), 'orders');
+  t.match(dead, { isPlain: false, address: 'a', body: Buffer.from('b'), qos: 1, bornAt: 77 });
 });
 
 void t.test('an envelope is read by its protocol, and own fields go before it', async (t) => {
