@@ -51,7 +51,7 @@ export class DiskStorage implements Storage {
   private log!: WalLog;
   private checkpointer!: Checkpointer;
   private isLowOnSpace = false;
-  private spaceTimer: Disposable | undefined;
+  private spaceCheckedAt = 0;
   private isClosing = false;
 
   constructor(fileSystem: FileSystem, store: KeyValueStore, options: DiskStorageOptions) {
@@ -101,6 +101,8 @@ export class DiskStorage implements Storage {
   }
 
   problemWith(): BrokerError | undefined {
+    // A disk that does not even answer shows with the next write.
+    if (this.clock.now() >= this.spaceCheckedAt + SPACE_CHECK_MS) this.checkSpace().catch(() => undefined);
     if (!this.isLowOnSpace && !this.log.isShortOfSpace) return undefined;
     return new BrokerError('STORE_FULL', 'the disk is full: less room is left than has to be kept free');
   }
@@ -116,7 +118,6 @@ export class DiskStorage implements Storage {
   }
 
   async close(): Promise<void> {
-    this.spaceTimer?.[Symbol.dispose]();
     this.isClosing = true;
     // A full disk must not keep the process from ending: the log has everything.
     await this.checkpointer.run().catch(() => undefined);
@@ -160,12 +161,9 @@ export class DiskStorage implements Storage {
   }
 
   private async checkSpace(): Promise<void> {
+    this.spaceCheckedAt = this.clock.now();
     const free = await this.fileSystem.freeBytes(this.options.directory);
     this.isLowOnSpace = free < this.options.diskFreeBytesMin;
-    this.spaceTimer = this.clock.schedule(SPACE_CHECK_MS, () => {
-      // A disk that does not even answer shows with the next write.
-      this.checkSpace().catch(() => undefined);
-    });
   }
 
   private async loadLightChunk(serial: number, offset: number): Promise<LightChunk> {

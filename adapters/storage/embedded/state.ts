@@ -195,6 +195,7 @@ export class EngineState implements Replay, LightStore {
   }
 
   hold(entry: HeldEntry): void {
+    this.lastSerial = Math.max(this.lastSerial, entry.id);
     this.held.add(entry);
   }
 

@@ -115,6 +115,11 @@ export class HeldMessages {
     return (this.advancing ??= this.loadNear(now + NEAR_MS).finally(() => (this.advancing = undefined)));
   }
 
+  /** Not for long after it was removed. */
+  isRemoved(id: number): boolean {
+    return this.removed.has(id) || this.removing.has(id);
+  }
+
   /** What changed since the last call; removals again until `saved` says that they reached the disk. */
   takeChanges(): HeldChanges {
     for (const [id, key] of this.removed) this.removing.set(id, key);
@@ -140,10 +145,6 @@ export class HeldMessages {
     return key.kind === 'half' ? this.halves.get(key.id) : this.near.get(key.id)?.entry;
   }
 
-  private isRemoved(id: number): boolean {
-    return this.removed.has(id) || this.removing.has(id);
-  }
-
   private async loadNear(horizon: number): Promise<void> {
     const from = this.horizon;
     // First: what a checkpoint saves in the meantime must stay known.
@@ -159,7 +160,11 @@ export class HeldMessages {
     const missing = due.filter(({ entry }) => entry === undefined);
     if (missing.length === 0) return;
     const entries = await this.store.load(missing.map(({ key }) => key));
-    missing.forEach((delayed, i) => (delayed.entry = entries[i]));
+    missing.forEach((delayed, i) => {
+      delayed.entry = entries[i];
+      // Its removal reached the disk while its key was being read.
+      if (delayed.entry === undefined) this.near.delete(delayed.key.id);
+    });
   }
 
   private addNear(key: HeldKey, entry: HeldEntry | undefined): void {

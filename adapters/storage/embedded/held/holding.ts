@@ -59,8 +59,10 @@ export class Holding {
   /** Takes a delayed message back. */
   async recall(handle: string): Promise<Outcome<{ messageId: string }>> {
     const key = parseHandle(handle, 'd');
-    const entry = key && (await this.journal.state.held.find(key));
-    if (entry === undefined) return failed('BAD_REQUEST', 'the message was delivered or recalled, or there never was one');
+    const { held } = this.journal.state;
+    const entry = key && (await held.find(key));
+    // It may have become due in the meantime.
+    if (entry === undefined || held.isRemoved(entry.id)) return failed('BAD_REQUEST', 'the message was delivered or recalled, or there never was one');
     this.journal.begin(this.clock.now());
     this.journal.unhold(entry);
     return this.journal.commit(succeeded({ messageId: messageIdOf(this.stored(entry)) }));
@@ -115,6 +117,8 @@ export class Holding {
     this.timerAt = at;
     this.timer = this.clock.schedule(Math.max(0, at - now), () => {
       this.timerAt = Infinity;
+      // The one that runs looks again at its end.
+      if (this.isFiring) return;
       this.fire().then(
         () => this.arm(),
         (error: unknown) => {
@@ -126,7 +130,6 @@ export class Holding {
   }
 
   private async fire(): Promise<void> {
-    if (this.isFiring) return;
     this.isFiring = true;
     try {
       const { held } = this.journal.state;

@@ -94,7 +94,11 @@ export class PopWindow {
     cursor: number,
     pending: Iterable<{ offset: number; attempts: number; epoch: number; visibleAt: number }>,
   ): void {
-    while (this.cursor < cursor) this.visibleAts[this.admit() & this.mask] = ACKNOWLEDGED;
+    while (this.cursor < cursor) {
+      // First: it may put larger columns in the place of these.
+      const offset = this.admit();
+      this.visibleAts[offset & this.mask] = ACKNOWLEDGED;
+    }
     this.inflight = 0;
     for (const { offset, attempts, epoch, visibleAt } of pending) {
       const i = offset & this.mask;
