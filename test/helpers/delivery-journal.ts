@@ -1,5 +1,8 @@
 import { hashText } from '../../core/model/address.ts';
 
+/** Acknowledgements by consumers that may be outstanding before publishers wait. */
+const OWED_MAX = 800;
+
 /** One message as its publisher knows it; sent again after a lost connection it is still the same one. */
 export interface SentMessage {
   /** `<message group>#<sequence>` */
@@ -42,6 +45,8 @@ interface GroupRecord {
   readonly isFifo: boolean;
   readonly ids: Set<string>;
   readonly places: Set<string>;
+  /** Places for which an acknowledgement was sent, whatever came of it. */
+  readonly ackedPlaces: Set<string>;
   /** Place to when the acknowledgement was confirmed. */
   readonly confirmedAtMs: Map<string, number>;
   /** Message group to the highest sequence delivered so far. */
@@ -67,12 +72,29 @@ export class DeliveryJournal {
   private redelivered = 0;
   private confirmed = 0;
   private listener: (() => void) | undefined;
+  /** Acknowledgements owed when this life of the gateway began. */
+  private owedBefore = 0;
+  private waitingForRoom: (() => void)[] = [];
 
   constructor(groups: readonly { readonly name: string; readonly isFifo: boolean }[]) {
     for (const { name, isFifo } of groups) {
-      const sets = { ids: new Set<string>(), places: new Set<string>() };
+      const sets = { ids: new Set<string>(), places: new Set<string>(), ackedPlaces: new Set<string>() };
       this.groups.set(name, { isFifo, ...sets, confirmedAtMs: new Map(), lastSequences: new Map() });
     }
+  }
+
+  /** What was lost, or is held by leases of another life, does not keep publishers from going on. */
+  beginLife(): void {
+    this.owedBefore = this.owed;
+    this.waitingForRoom = [];
+  }
+
+  /** Resolves when consumers have caught up with what was sent in this life. */
+  roomToSend(): Promise<void> {
+    return new Promise((resolve) => {
+      this.waitingForRoom.push(resolve);
+      this.giveRoom();
+    });
   }
 
   /** The next message of the message group, not sent yet. */
@@ -128,12 +150,18 @@ export class DeliveryJournal {
     this.fault(`${where}: delivered (attempt ${attempt}) ${lateMs} ms after its acknowledgement was confirmed`);
   }
 
+  /** A consumer says that it is done with the message. Without an answer it may or may not come back. */
+  ackSent({ group, queue, offset }: Arrival): void {
+    this.groups.get(group)!.ackedPlaces.add(`${queue}:${offset}`);
+  }
+
   /** The gateway said that the group is done with the message. */
   ackConfirmed({ group, queue, offset }: Arrival): void {
     const { confirmedAtMs } = this.groups.get(group)!;
     const place = `${queue}:${offset}`;
     if (!confirmedAtMs.has(place)) confirmedAtMs.set(place, Date.now());
     this.confirmed++;
+    this.giveRoom();
     this.listener?.();
   }
 
@@ -141,6 +169,12 @@ export class DeliveryJournal {
   missing(group: string): string[] {
     const { ids } = this.groups.get(group)!;
     return [...this.records].filter(([id, { isAcked }]) => isAcked && !ids.has(id)).map(([id]) => id);
+  }
+
+  /** Places of messages that were delivered, not acknowledged, and never came back to be. */
+  stranded(group: string): string[] {
+    const { places, ackedPlaces } = this.groups.get(group)!;
+    return [...places].filter((place) => !ackedPlaces.has(place));
   }
 
   get counts(): JournalCounts {
@@ -162,6 +196,17 @@ export class DeliveryJournal {
 
   fault(text: string): void {
     this.faults.push(text);
+  }
+
+  private get owed(): number {
+    return this.acked * this.groups.size - this.confirmed;
+  }
+
+  private giveRoom(): void {
+    if (this.owed - this.owedBefore >= OWED_MAX) return;
+    const waiting = this.waitingForRoom;
+    this.waitingForRoom = [];
+    for (const resolve of waiting) resolve();
   }
 
   private checkPlace(place: string, { message, sends }: SendRecord, where: string): void {

@@ -14,6 +14,8 @@ export interface Life {
   readonly quietMs: number;
   /** Set just before the gateway is killed: from then on a lost connection is no failure. */
   isKilled: boolean;
+  /** Resolves when it was killed. */
+  readonly ended: Promise<void>;
 }
 
 /** What all clients of one load share. */
@@ -32,7 +34,7 @@ const POLL_MS = 2000;
 /** The shortest the gateway grants. */
 export const LEASE_MS = 10_000;
 /** Deliveries a consumer forgets, so that they come back by the end of their lease. */
-const FORGOTTEN_SHARE = 0.005;
+const FORGOTTEN_SHARE = 0.01;
 
 /** Publishes at QoS 1 with a window of messages in flight, which belong to many message groups. */
 export class MqttLoadPublisher implements LoadClient {
@@ -57,11 +59,14 @@ export class MqttLoadPublisher implements LoadClient {
       client = await RawMqttClient.connected(life.mqttPort);
       this.inFlight.clear();
       this.publish(client, this.unacked);
-      if (!life.isLast) this.fill(client);
-      while (this.inFlight.size > 0) {
-        this.acknowledged(await client.next('puback'));
+      for (;;) {
         // A window that drains in one chunk is filled with one chunk.
-        if (!life.isLast && this.inFlight.size <= this.window / 2) this.fill(client);
+        if (!life.isLast && this.inFlight.size <= this.window / 2) {
+          await roomToSend(this.load, life);
+          this.fill(client);
+        }
+        if (this.inFlight.size === 0) return;
+        this.acknowledged(await client.next('puback'));
       }
     } catch (error) {
       if (!life.isKilled) throw error;
@@ -125,6 +130,7 @@ export class GrpcLoadProducer implements LoadClient {
   private async send(client: GrpcTestClient, messageGroup: string, life: Life): Promise<void> {
     try {
       for (;;) {
+        await roomToSend(this.load, life);
         const batch = this.unacked.get(messageGroup) ?? (life.isLast ? [] : this.newBatch(messageGroup));
         if (batch.length === 0) return;
         await this.sendBatch(client, batch);
@@ -234,6 +240,7 @@ export class GrpcLoadConsumer implements LoadClient {
   private async acknowledge(client: GrpcTestClient): Promise<void> {
     if (this.held.length === 0) return;
     const entries = this.held.map(({ messageId, receiptHandle }) => ({ messageId, receiptHandle }));
+    for (const { arrival } of this.held) this.load.journal.ackSent(arrival);
     const response = await client.call('AckMessage', {
       group: { name: this.group },
       topic: { name: this.load.topic },
@@ -246,4 +253,9 @@ export class GrpcLoadConsumer implements LoadClient {
     }
     this.held = [];
   }
+}
+
+/** Publishers go no faster than consumers, else all of the consuming would be left for the last life. */
+function roomToSend({ journal }: Load, { isLast, ended }: Life): Promise<void> | undefined {
+  return isLast ? undefined : Promise.race([journal.roomToSend(), ended]);
 }

@@ -66,7 +66,7 @@ function makeClients(journal: DeliveryJournal, random: Random): LoadClient[] {
 /** The moment of a kill: after so many more acknowledged sends, deliveries or confirmed acknowledgements. */
 function killMoment(random: Random, now: JournalCounts): (counts: JournalCounts) => boolean {
   const what = random.pick(['acked', 'delivered', 'confirmedAcks'] as const);
-  const target = now[what] + random.int(1, random.chance(0.3) ? 20 : 800);
+  const target = now[what] + random.int(1, random.chance(0.3) ? 20 : 1000);
   return (counts) => counts[what] >= target;
 }
 
@@ -85,10 +85,13 @@ class KilledGateway {
   async life(quietMs: number, isLast: boolean, killed: () => Promise<void>): Promise<void> {
     this.current = spawnGatewayProcess(this.settings);
     const { mqttPort, grpcPort } = await this.current.ready;
-    const life: Life = { mqttPort, grpcPort, quietMs, isLast, isKilled: false };
+    let end!: () => void;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const life: Life = { mqttPort, grpcPort, quietMs, isLast, isKilled: false, ended };
     const clients = Promise.all(this.clients.map((client) => client.live(life)));
     await Promise.race([clients, killed()]);
     life.isKilled = true;
+    end();
     await this.kill();
     await clients;
   }
@@ -129,6 +132,7 @@ async function runLives(t: Test, engine: Engine, kills: number, quietMs: number)
   t.teardown(() => gateway.kill());
   const startedAtMs = Date.now();
   while (gateway.kills < kills) {
+    journal.beginLife();
     await gateway.life(quietMs, false, () => journal.until(killMoment(random, journal.counts)));
     if (gateway.kills < kills && random.chance(KILL_DURING_START_CHANCE)) await gateway.stillbirth(random, 600);
   }
@@ -152,6 +156,7 @@ t.test(isDurableThere ? `${KILLS} times kill -9 under load` : 'no durable engine
     const missing = journal.missing(group);
     t.same(missing.slice(0, 10), [], `${group} got every acknowledged message`);
     if (missing.length > 10) t.comment(`${group}: ${missing.length} acknowledged messages lost`);
+    t.same(journal.stranded(group).slice(0, 10), [], `${group} got what it did not acknowledge again`);
   }
   t.same(journal.faults.slice(0, 10), [], 'nothing after its acknowledgement, out of order, changed or made up');
   if (journal.faults.length > 10) t.comment(`${journal.faults.length} faults`);
