@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [flags]`: picks a benchmark by its name. */
 import { memoryBenchmark } from './memory.ts';
 import { mqttBenchmark } from './mqtt.ts';
+import { scaleBenchmark } from './scale.ts';
 import { storageBenchmark } from './storage.ts';
 
 export type Benchmark = {
@@ -14,6 +15,7 @@ const benchmarks: Record<string, Benchmark> = {
   mqtt: mqttBenchmark,
   storage: storageBenchmark,
   memory: memoryBenchmark,
+  scale: scaleBenchmark,
 };
 
 function usage(): string {
