@@ -16,7 +16,13 @@ export type OpenedEngine = {
   statistics: () => Statistics | undefined;
 };
 
-type Opener = (options: { dir: string; flush: Flush }) => Promise<{ engine: MessageEngine & Partial<Counting> }>;
+export type EngineOptions = {
+  flush?: Flush;
+  /** Of the log, after which the engine makes a checkpoint; its own default when left out. */
+  checkpointBytes?: number;
+};
+
+type Opener = (options: EngineOptions & { dir: string }) => { engine: MessageEngine & Partial<Counting> };
 type Counting = { statistics: () => Statistics };
 
 const openerUrl = new URL('../../adapters/storage/embedded/open.js', import.meta.url);
@@ -30,17 +36,18 @@ export function warnWithoutDurability(): void {
 }
 
 /** Opens and starts the engine on the directory. */
-export async function openEngine(dir: string, flush: Flush = 'sync'): Promise<OpenedEngine> {
-  const engine = await makeEngine(dir, flush);
+export async function openEngine(dir: string, options: EngineOptions = {}): Promise<OpenedEngine> {
+  const engine = await makeEngine(dir, options);
   const log = { debug() {}, info() {}, warn: complain, error: complain };
   await engine.start({ clock: new SystemClock(), log });
-  return { engine, statistics: () => engine.statistics?.() };
+  // A copy: the engine goes on counting in what it hands out.
+  return { engine, statistics: () => engine.statistics && { ...engine.statistics() } };
 }
 
-async function makeEngine(dir: string, flush: Flush): Promise<MessageEngine & Partial<Counting>> {
+async function makeEngine(dir: string, options: EngineOptions): Promise<MessageEngine & Partial<Counting>> {
   if (engineName === 'memory') return new EmbeddedEngine(new MemoryLog(), { bytesMax });
   const { openEmbeddedEngine } = (await import(openerUrl.href)) as { openEmbeddedEngine: Opener };
-  return (await openEmbeddedEngine({ dir, flush })).engine;
+  return openEmbeddedEngine({ flush: 'sync', ...options, dir }).engine;
 }
 
 function complain(fields: object, message: string): void {

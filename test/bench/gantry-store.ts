@@ -26,7 +26,7 @@ export class GantryStore implements Store<GantryLease> {
   private sent = 0;
 
   static async open({ dir, flush, bodyBytes, bytesPerQueue }: GantryStoreOptions): Promise<GantryStore> {
-    const { engine, statistics } = await openEngine(dir, flush);
+    const { engine, statistics } = await openEngine(dir, { flush });
     const retention = { ms: 72 * 3_600_000, bytesPerQueue };
     await engine.ensureTopic({ name: benchTopic, type: 'MIXED', queues: queueCount, retention });
     const retry = { attemptsMax: 17, backoff: { kind: 'listed', delaysMs: [1000] } } as const;

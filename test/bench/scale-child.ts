@@ -6,7 +6,7 @@ import { check, messagePool } from './gantry-store.ts';
 import { median } from './table.ts';
 
 export type ScalePlan = { dir: string } & (
-  | { kind: 'fill'; bytes: number }
+  | { kind: 'fill'; bytes: number; checkpoints: boolean }
   | { kind: 'names'; topics: number; queuesPerTopic: number; groups: number }
   | { kind: 'light'; count: number }
   | { kind: 'start' }
@@ -36,7 +36,7 @@ serve(run(plan));
 function run(plan: ScalePlan): Promise<unknown> {
   switch (plan.kind) {
     case 'fill':
-      return fill(plan.dir, plan.bytes);
+      return fill(plan);
     case 'names':
       return makeNames(plan);
     case 'light':
@@ -47,8 +47,9 @@ function run(plan: ScalePlan): Promise<unknown> {
 }
 
 /** Writes so many bytes and dies, so that the next start has to recover them. */
-async function fill(dir: string, bytes: number): Promise<never> {
-  const { engine, statistics } = await openEngine(dir, 'none');
+async function fill({ dir, bytes, checkpoints }: ScalePlan & { kind: 'fill' }): Promise<never> {
+  const options = checkpoints ? {} : { checkpointBytes: 2 ** 50 };
+  const { engine, statistics } = await openEngine(dir, { flush: 'none', ...options });
   await addTopic(engine, 'fill', 8);
   let messages = 0;
   const written = (): number => statistics()?.commitBytes ?? messages * assumedBytesPerMessage;

@@ -49,29 +49,23 @@ async function runScaleBenchmark(args: string[]): Promise<void> {
 }
 
 async function measureRecovery({ walBytes, dir }: Settings): Promise<Result> {
-  const { filled, left, start } = await withDirectory(dir, async (directory) => ({
-    filled: await run<FillFigures>({ kind: 'fill', dir: directory, bytes: walBytes }),
-    left: diskUse(directory),
-    start: await startIfDurable(directory),
-  }));
-  return {
-    lines: [
-      renderTable(
-        'start after a kill',
-        ['', 'messages', 'MiB written', 'MiB on disk', 'files', 'start ms'],
-        [
-          [
-            'killed',
-            count(filled.messages),
-            mebibytes(filled.bytes),
-            mebibytes(left.bytes),
-            ...filesAndStart(left, start),
-          ],
-        ],
-      ),
-    ],
-    targets: [target('start after a kill, milliseconds', start?.startMs, '< 3,000', (v) => v < 3000, count)],
-  };
+  const rows: string[][] = [];
+  const targets: Target[] = [];
+  for (const checkpoints of [false, true]) {
+    const { filled, left, start } = await withDirectory(dir, async (directory) => ({
+      filled: await run<FillFigures>({ kind: 'fill', dir: directory, bytes: walBytes, checkpoints }),
+      left: diskUse(directory),
+      start: await startIfDurable(directory),
+    }));
+    const name = checkpoints ? 'with checkpoints' : 'without checkpoints';
+    const written = [count(filled.messages), mebibytes(filled.bytes), mebibytes(left.bytes)];
+    rows.push([name, ...written, ...filesAndStart(left, start)]);
+    const maxMs = checkpoints ? 1000 : 3000;
+    const what = `start after a kill, ${name}, milliseconds`;
+    targets.push(target(what, start?.startMs, `< ${count(maxMs)}`, (v) => v < maxMs, count));
+  }
+  const header = ['', 'messages', 'MiB written', 'MiB on disk', 'files', 'start ms'];
+  return { lines: [renderTable('start after a kill', header, rows)], targets };
 }
 
 async function measureNames({ queues, groups, dir }: Settings): Promise<Result> {

@@ -35,7 +35,13 @@ const isDurableThere = existsSync(new URL('../../adapters/storage/embedded/open.
 function engineSettings(engine: Engine, folder: string): string[] {
   return engine === 'memory'
     ? ['engine.type=memory']
-    : ['engine.type=embedded', `engine.dir=${join(folder, 'data')}`, 'engine.flush=sync'];
+    : [
+        'engine.type=embedded',
+        `engine.dir=${join(folder, 'data')}`,
+        'engine.flush=sync',
+        // As small as it may be: some kills have to meet a checkpoint.
+        'engine.checkpointBytes=1048576',
+      ];
 }
 
 function gatewaySettings(engine: Engine, folder: string): string[] {
