@@ -25,11 +25,7 @@ export interface Gateway {
  * Builds and starts a gateway: the only place that knows every adapter.
  * @param onFailure the storage cannot keep its promise any more: the process has to end
  */
-export async function startGateway(
-  config: Config,
-  log: Logger,
-  onFailure: (error: Error) => void,
-): Promise<Gateway> {
+export async function startGateway(config: Config, log: Logger, onFailure: (error: Error) => void): Promise<Gateway> {
   const clock = new SystemClock();
   const broker = new Broker(
     {

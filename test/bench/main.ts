@@ -1,5 +1,8 @@
 /** `npm run bench -- NAME [flags]`: picks a benchmark by its name. */
+import { memoryBenchmark } from './memory.ts';
 import { mqttBenchmark } from './mqtt.ts';
+import { scaleBenchmark } from './scale.ts';
+import { storageBenchmark } from './storage.ts';
 
 export type Benchmark = {
   summary: string;
@@ -8,7 +11,12 @@ export type Benchmark = {
   run: (args: string[]) => Promise<void>;
 };
 
-const benchmarks: Record<string, Benchmark> = { mqtt: mqttBenchmark };
+const benchmarks: Record<string, Benchmark> = {
+  mqtt: mqttBenchmark,
+  storage: storageBenchmark,
+  memory: memoryBenchmark,
+  scale: scaleBenchmark,
+};
 
 function usage(): string {
   const lines = ['usage: npm run bench -- NAME [flags]', ''];

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, release, totalmem } from 'node:os';
 import type { WakeUp } from './mqtt-load.ts';
+import { count, median, percent, renderTable } from './table.ts';
 
 /** One run of the load generator; shares are of one core. */
 export type Round = {
@@ -98,12 +99,6 @@ function summarizeLane(rounds: readonly Round[]): Summary {
   };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
 export function renderScenario(title: string, summaries: readonly Summary[], base: string): string {
   const header = [
     'peer',
@@ -129,11 +124,7 @@ export function renderScenario(title: string, summaries: readonly Summary[], bas
     (summary.peerRssBytes / 2 ** 20).toFixed(0),
     typeof summary.wakeUp === 'number' ? `${summary.wakeUp} us` : summary.wakeUp,
   ]);
-  const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column]!.length)));
-  const lines = [header, ...rows].map((row) =>
-    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  '),
-  );
-  return ['', title, ...lines, ...summaries.filter(isLowerBound).map(warning)].join('\n');
+  return [renderTable(title, header, rows), ...summaries.filter(isLowerBound).map(warning)].join('\n');
 }
 
 /** Whether the generator, not the peer, was short of CPU time. */
@@ -146,12 +137,4 @@ function warning({ peer, loadCpuShare, peerCpuShare }: Summary): string {
     `WARNING: the figure of ${peer} is a lower bound: the load generator used ${percent(loadCpuShare)} of a core, ` +
     `the peer ${percent(peerCpuShare)}`
   );
-}
-
-function count(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(0)} %`;
 }

@@ -8,6 +8,7 @@ import { fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { choose, number } from './flags.ts';
 import type { Benchmark } from './main.ts';
 import type { LoadFigures, LoadPlan, LoadReport, WakeUp } from './mqtt-load.ts';
 import { describeMachine, renderScenario, summarize, type Round, type Summary } from './mqtt-report.ts';
@@ -230,19 +231,4 @@ function isAvailable(spec: PeerSpec): boolean {
 
 function readWakeUp(text: string): WakeUp {
   return text === 'block' || text === 'spin' ? text : number('wake-up', text, 1, 10_000);
-}
-
-function number(flag: string, text: string, min: number, max: number): number {
-  const value = Number(text);
-  if (!(value >= min && value <= max)) throw new Error(`--${flag} takes ${min} to ${max}, not ${text}`);
-  return value;
-}
-
-function choose<T extends { name: string }>(flag: string, all: readonly T[], names: string | undefined): readonly T[] {
-  if (names === undefined) return all;
-  return names.split(',').map((name) => {
-    const found = all.find((one) => one.name === name);
-    if (found === undefined) throw new Error(`--${flag} takes ${all.map((one) => one.name).join(',')}, not ${name}`);
-    return found;
-  });
 }

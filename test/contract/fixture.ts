@@ -3,7 +3,12 @@ import type { GroupOrder } from '../../core/model/consumer-group.ts';
 import type { Retention, Source } from '../../core/model/topic.ts';
 import type { Clock } from '../../core/ports/clock.ts';
 import type { Random } from '../helpers/random.ts';
-import { OutgoingMessage, type MessageEngine, type ReadResult, type ReceiveRequest } from '../../core/ports/message-engine.ts';
+import {
+  OutgoingMessage,
+  type MessageEngine,
+  type ReadResult,
+  type ReceiveRequest,
+} from '../../core/ports/message-engine.ts';
 
 /** A clock the suite can move: at once for a manual one, by waiting for a real one. */
 export interface TestClock extends Clock {
@@ -72,7 +77,7 @@ export function request(group: string, source: Source | string, changes: Partial
 /** Reads on until there are `max` messages or no more. */
 export async function readUpTo(engine: MessageEngine, source: Source, from: number, max: number): Promise<ReadResult> {
   const messages: StoredMessage[] = [];
-  for (let next = from; ; ) {
+  for (let next = from; ;) {
     const result = await engine.read(source, next, max - messages.length, 1 << 28);
     messages.push(...result.messages);
     if (result.next === next || messages.length >= max) return { messages, next: result.next };

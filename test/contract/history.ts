@@ -5,7 +5,16 @@ import type { Source } from '../../core/model/topic.ts';
 import type { Delivery, OutgoingMessage, Settlement, SettleAction } from '../../core/ports/message-engine.ts';
 import type { Random } from '../helpers/random.ts';
 import { settled } from '../helpers/manual-clock.ts';
-import { addGroup, addTopic, NEVER_ABORTED, outgoing, readUpTo, request, type EngineFixture, type RunningEngine } from './fixture.ts';
+import {
+  addGroup,
+  addTopic,
+  NEVER_ABORTED,
+  outgoing,
+  readUpTo,
+  request,
+  type EngineFixture,
+  type RunningEngine,
+} from './fixture.ts';
 import { GroupModel, isGone, queueKey, Violation, type Firsts, type Sent, type Stream } from './model.ts';
 
 /** All times are multiples of this, so that many things fall on the same moment. */

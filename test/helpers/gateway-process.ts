@@ -15,11 +15,21 @@ export interface GatewayProcess {
   readonly exited: Promise<number | null>;
 }
 
-/**
- * The built gateway in a process of its own, on free ports (`npm run build` first). `overrides` as for --set; without an
- * `engine.dir` among them it keeps its messages in memory.
- */
-export async function startGatewayProcess(overrides: readonly string[] = []): Promise<GatewayProcess> {
+export interface StartingGateway {
+  readonly child: ChildProcess;
+  /** As in GatewayProcess. */
+  readonly exited: Promise<number | null>;
+  /** Resolves when it listens for all protocols; rejects when it ends before that. */
+  readonly ready: Promise<GatewayProcess>;
+}
+
+/** The built gateway in a process of its own, on free ports (`npm run build` first). `overrides` as for --set. */
+export function startGatewayProcess(overrides: readonly string[] = []): Promise<GatewayProcess> {
+  return spawnGatewayProcess(overrides).ready;
+}
+
+/** The same for who has business with it before it listens. */
+export function spawnGatewayProcess(overrides: readonly string[] = []): StartingGateway {
   const engine = overrides.some((setting) => setting.startsWith('engine.dir=')) ? [] : ['engine.type=memory'];
   const settings = [
     ...engine,
@@ -32,16 +42,17 @@ export async function startGatewayProcess(overrides: readonly string[] = []): Pr
   const exited = once(child, 'close').then(([code]) => code as number | null);
   const log: Record<string, unknown>[] = [];
   const ports = new Map<string, number>();
-  await new Promise<void>((resolve, reject) => {
+  const ready = new Promise<GatewayProcess>((resolve, reject) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       const entry = JSON.parse(line) as Record<string, unknown>;
       log.push(entry);
       if (typeof entry['protocol'] === 'string') ports.set(entry['protocol'], entry['port'] as number);
-      if (ports.has('mqtt') && ports.has('grpc')) resolve();
+      const [mqttPort, grpcPort] = [ports.get('mqtt'), ports.get('grpc')];
+      if (mqttPort !== undefined && grpcPort !== undefined) resolve({ child, mqttPort, grpcPort, log, exited });
     });
     exited.then((code) => reject(new Error(`the gateway ended with ${code}`)), reject);
   });
-  return { child, mqttPort: ports.get('mqtt')!, grpcPort: ports.get('grpc')!, log, exited };
+  return { child, exited, ready };
 }
 
 /** Runs the built gateway until it ends by itself. */

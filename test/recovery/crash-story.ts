@@ -191,7 +191,10 @@ export class CrashStory {
       return;
     }
     const isDead = dice < 4;
-    const settlement: Settlement = { receipt, action: isDead ? { kind: 'deadLetter', reason: 'test' } : { kind: 'ack' } };
+    const settlement: Settlement = {
+      receipt,
+      action: isDead ? { kind: 'deadLetter', reason: 'test' } : { kind: 'ack' },
+    };
     const verdict: Verdict = { id: idOf(message.body), isDead, with: undefined, known: 'asked' };
     this.verdicts.get(lease.group)!.push(verdict);
     const [outcome] = await this.running!.engine.settle([settlement]);
@@ -201,7 +204,11 @@ export class CrashStory {
   /** One that was refused did nothing. */
   private conclude(group: string, verdict: Verdict, isDone: boolean): void {
     if (isDone) verdict.known = 'confirmed';
-    else this.verdicts.set(group, this.verdicts.get(group)!.filter((other) => other !== verdict));
+    else
+      this.verdicts.set(
+        group,
+        this.verdicts.get(group)!.filter((other) => other !== verdict),
+      );
   }
 
   private async transact(): Promise<void> {
@@ -232,7 +239,8 @@ export class CrashStory {
     const fate: { how: typeof how; known: Known } = { how, known: 'asked' };
     sent.fate = fate;
     const { engine } = this.running!;
-    const outcome = how === 'recall' ? await engine.cancelDelayed(sent.handle!) : await engine.resolve(sent.handle!, how);
+    const outcome =
+      how === 'recall' ? await engine.cancelDelayed(sent.handle!) : await engine.resolve(sent.handle!, how);
     // Recalled too late.
     if (!outcome.ok) sent.fate = undefined;
     else fate.known = 'confirmed';
@@ -273,7 +281,8 @@ export class CrashStory {
     for (const [key, { confirmed, possible }] of this.meta) {
       const entry = await this.running!.meta.get(key);
       const value = entry && Buffer.from(entry.value).toString();
-      if (value !== confirmed && !possible.has(value)) throw new Violation(`${key} is ${value} instead of ${confirmed}`);
+      if (value !== confirmed && !possible.has(value))
+        throw new Violation(`${key} is ${value} instead of ${confirmed}`);
     }
   }
 

@@ -89,7 +89,9 @@ export class DiskStorage implements Storage {
     this.log = this.makeLog(context);
     await this.log.open(sequence, state);
     if (this.log.sequence < latestSequence) {
-      throw new CorruptLogError(`the log ends at record ${this.log.sequence}, before ${latestSequence} of the checkpoint`);
+      throw new CorruptLogError(
+        `the log ends at record ${this.log.sequence}, before ${latestSequence} of the checkpoint`,
+      );
     }
     state.endReplay();
     for (const { consumptions } of state.groups.values()) {

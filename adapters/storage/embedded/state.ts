@@ -177,7 +177,8 @@ export class EngineState implements Replay, LightStore {
     if (queue === undefined) return;
     // A queue read from a later state has the message already.
     if (this.replaySequence > queue.savedSequence) {
-      if (offset !== queue.appended) throw new Error(`queue ${queueSerial} has no offsets ${queue.appended} to ${offset}`);
+      if (offset !== queue.appended)
+        throw new Error(`queue ${queueSerial} has no offsets ${queue.appended} to ${offset}`);
       queue.append(message, storedAt);
       this.touch(queue);
     }

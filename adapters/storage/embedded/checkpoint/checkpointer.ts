@@ -95,7 +95,10 @@ export class Checkpointer {
     await this.addPlacedBlocks();
     const { generation, lastSerial, meta } = this.state;
     // Last: without it the parts before are only later than the log needs.
-    this.put(CHECKPOINT_KEY, encodeJson({ sequence: mark.sequence, generation, lastSerial, lastRevision: meta.lastRevision }));
+    this.put(
+      CHECKPOINT_KEY,
+      encodeJson({ sequence: mark.sequence, generation, lastSerial, lastRevision: meta.lastRevision }),
+    );
     await this.writeOperations(1);
     this.carried = [];
     this.carriedDeletions = [];

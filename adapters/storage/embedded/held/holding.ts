@@ -62,13 +62,18 @@ export class Holding {
     const { held } = this.journal.state;
     const entry = key && (await held.find(key));
     // It may have become due in the meantime.
-    if (entry === undefined || held.isRemoved(entry.id)) return failed('BAD_REQUEST', 'the message was delivered or recalled, or there never was one');
+    if (entry === undefined || held.isRemoved(entry.id))
+      return failed('BAD_REQUEST', 'the message was delivered or recalled, or there never was one');
     this.journal.begin(this.clock.now());
     this.journal.unhold(entry);
     return this.journal.commit(succeeded({ messageId: messageIdOf(this.stored(entry)) }));
   }
 
-  prepare(queue: MessageQueue, { message, lightQueues }: OutgoingMessage, checkAfterMs: number): Promise<Outcome<string>> {
+  prepare(
+    queue: MessageQueue,
+    { message, lightQueues }: OutgoingMessage,
+    checkAfterMs: number,
+  ): Promise<Outcome<string>> {
     const { state } = this.journal;
     if (state.held.halves.size >= HALVES_MAX) {
       return Promise.resolve(failed('THROTTLED', `there are ${HALVES_MAX} transactions in progress, the limit`));

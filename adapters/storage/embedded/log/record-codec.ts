@@ -173,7 +173,7 @@ function writeSettle(buffer: Buffer, at: number, entry: SettleEntry): number {
 /** Gives the records in [start, end) to `replay`. The bytes passed a CRC: what does not fit is a defect. */
 export function readRecords(buffer: Buffer, start: number, end: number, firstSequence: number, replay: Replay): void {
   let sequence = firstSequence;
-  for (let at = start; at < end; ) {
+  for (let at = start; at < end;) {
     replay.record(sequence++);
     const kind = buffer[at];
     if (kind === RecordKind.json) at = readJson(buffer, at + 1, replay);

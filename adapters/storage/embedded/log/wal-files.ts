@@ -213,7 +213,8 @@ class LogScan {
     const header = decodeFileHeader(content, number);
     if (header === undefined) return undefined;
     // Files below the checkpoint may be left over, with gaps between them.
-    if (header.firstSequence > Math.max(this.nextSequence, this.checkpointed + 1)) throw missing(number, this.nextSequence);
+    if (header.firstSequence > Math.max(this.nextSequence, this.checkpointed + 1))
+      throw missing(number, this.nextSequence);
     this.firstSequence = header.firstSequence;
     const scanned = scanFrames(content, header.firstSequence, (frame) => {
       if (frame.firstSequence + frame.count - 1 > this.checkpointed) this.replay(frame);

@@ -46,12 +46,7 @@ export class Settling {
   }
 
   /** Adds one verdict to the commit in progress. */
-  settle(
-    settlement: Settlement,
-    at: number,
-    groups: Set<string>,
-    dead: DeadMessages | undefined,
-  ): Outcome<Settled> {
+  settle(settlement: Settlement, at: number, groups: Set<string>, dead: DeadMessages | undefined): Outcome<Settled> {
     const lease = this.liveLease(settlement, at);
     if (lease === undefined) return stale();
     groups.add(lease.group.spec.name);
@@ -59,12 +54,7 @@ export class Settling {
   }
 
   /** The same for a lease that was checked. */
-  apply(
-    settlement: Settlement,
-    { group, parts }: Lease,
-    at: number,
-    dead: DeadMessages | undefined,
-  ): Outcome<Settled> {
+  apply(settlement: Settlement, { group, parts }: Lease, at: number, dead: DeadMessages | undefined): Outcome<Settled> {
     if (settlement.action.kind === 'deadLetter') {
       const message = dead?.get(settlement.receipt);
       if (message !== undefined) this.sendDeadLetter(group, message, at);

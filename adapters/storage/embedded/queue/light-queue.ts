@@ -23,7 +23,8 @@ export class LightChunk {
 
   static decode(base: number, bytes: Buffer): LightChunk {
     const chunk = new LightChunk(base, bytes.length / ENTRY_BYTES);
-    for (let at = 0; at < bytes.length; at += ENTRY_BYTES) chunk.add(bytes.readUInt32LE(at), bytes.readDoubleLE(at + 4));
+    for (let at = 0; at < bytes.length; at += ENTRY_BYTES)
+      chunk.add(bytes.readUInt32LE(at), bytes.readDoubleLE(at + 4));
     return chunk;
   }
 
