@@ -47,7 +47,7 @@ class Restorer {
 
   async run(): Promise<Restored> {
     const bytes = await this.store.get(CHECKPOINT_KEY);
-    const checkpoint = bytes && decodeJson<StoredCheckpoint>(bytes);
+    const checkpoint = bytes && (decodeJson(bytes) as StoredCheckpoint);
     if (checkpoint !== undefined) {
       this.state.restoreCounters(checkpoint.generation, checkpoint.lastSerial);
       this.state.meta.lastRevision = checkpoint.lastRevision;
@@ -66,11 +66,11 @@ class Restorer {
 
   private async readSpecs(): Promise<void> {
     for await (const [, value] of this.store.range(...rangeOf('t/'))) {
-      const { spec, serials, sequence } = decodeJson<StoredTopic>(value);
+      const { spec, serials, sequence } = decodeJson(value) as StoredTopic;
       this.state.restoreTopic(spec, serials, this.seen(sequence));
     }
     for await (const [, value] of this.store.range(...rangeOf('g/'))) {
-      const { spec, serial, sequence } = decodeJson<StoredGroup>(value);
+      const { spec, serial, sequence } = decodeJson(value) as StoredGroup;
       this.state.restoreGroup(spec, serial, this.seen(sequence));
     }
   }
@@ -82,7 +82,7 @@ class Restorer {
         this.garbage.push(key);
         continue;
       }
-      const { first, appended, sequence } = decodeJson<StoredQueue>(value);
+      const { first, appended, sequence } = decodeJson(value) as StoredQueue;
       queue.first = first;
       queue.appended = appended;
       queue.visible = appended;
@@ -94,7 +94,7 @@ class Restorer {
     for await (const [key, value] of this.store.range(...rangeOf('b/'))) {
       const [serial, base] = numbersOf(key) as [number, number];
       const queue = this.state.queueBySerial(serial);
-      const stored = decodeJson<StoredBlock>(value);
+      const stored = decodeJson(value) as StoredBlock;
       const end = base + stored.count;
       // Written beside a checkpoint that did not come to its end: the log has these messages too, or nobody needs them.
       const isWanted =
@@ -118,7 +118,7 @@ class Restorer {
 
   private async readLightQueues(): Promise<void> {
     for await (const [key, value] of this.store.range(...rangeOf('l/'))) {
-      const { name, first, appended, sequence } = decodeJson<StoredLightQueue>(value);
+      const { name, first, appended, sequence } = decodeJson(value) as StoredLightQueue;
       const lightQueue = new LightQueue(numbersOf(key)[0]!, name, true, this.state);
       lightQueue.first = first;
       lightQueue.storedFrom = first;

@@ -46,8 +46,8 @@ export function encodeJson(value: object): Buffer {
   return Buffer.from(JSON.stringify(value));
 }
 
-export function decodeJson<T>(bytes: Buffer): T {
-  return JSON.parse(bytes.toString('utf8')) as T;
+export function decodeJson(bytes: Buffer): unknown {
+  return JSON.parse(bytes.toString('utf8'));
 }
 
 const PENDING_BYTES = 26;
@@ -92,7 +92,7 @@ export function decodeConsumption(bytes: Buffer): { snapshot: ConsumptionSnapsho
     epoch: bytes.readDoubleLE(24),
     isFifo: bytes[32] === 1,
     pending,
-    ...decodeJson<Pick<ConsumptionSnapshot, 'attempts' | 'messageGroups'>>(bytes.subarray(at)),
+    ...(decodeJson(bytes.subarray(at)) as Pick<ConsumptionSnapshot, 'attempts' | 'messageGroups'>),
   };
   return { snapshot, sequence: bytes.readDoubleLE(0) };
 }
@@ -108,7 +108,7 @@ export function encodeHeld({ message, ...rest }: HeldEntry): Buffer {
 
 export function decodeHeld(bytes: Buffer): HeldEntry {
   const headEnd = 4 + bytes.readUInt32LE(0);
-  const head = decodeJson<Omit<HeldEntry, 'message'>>(bytes.subarray(4, headEnd));
+  const head = decodeJson(bytes.subarray(4, headEnd)) as Omit<HeldEntry, 'message'>;
   return { ...head, message: new Message(bytes, headEnd, bytes.length) };
 }
 

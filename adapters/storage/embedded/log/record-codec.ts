@@ -128,7 +128,7 @@ export class CommitEncoder {
     at = buffer.writeUInt32LE(this.unholds.length, at);
     at += this.table.copy(buffer, at, 0, this.tableBytes);
     for (let i = 0; i < this.runBuffers.length; i++) {
-      at += this.runBuffers[i]!.copy(buffer, at, this.runRanges[2 * i]!, this.runRanges[2 * i + 1]!);
+      at += this.runBuffers[i]!.copy(buffer, at, this.runRanges[2 * i], this.runRanges[2 * i + 1]);
     }
     for (const entry of this.settles) at = writeSettle(buffer, at, entry);
     for (const { head, message } of this.holds) {

@@ -130,20 +130,20 @@ export class LightQueue implements ReadableQueue {
 
   read(from: number, max: number, bytesMax: number): ReadResult | Promise<ReadResult> {
     const messages: StoredMessage[] = [];
-    let next = Math.max(from, this.first);
+    let at = Math.max(from, this.first);
     let bytes = 0;
-    while (next < this.visible && messages.length < max && bytes < bytesMax) {
-      const chunk = this.chunkOf(next);
-      if (chunk === undefined || this.target(chunk, next)?.isLoaded(chunk.offsetAt(next)) === false) {
+    while (at < this.visible && messages.length < max && bytes < bytesMax) {
+      const chunk = this.chunkOf(at);
+      if (chunk === undefined || this.target(chunk, at)?.isLoaded(chunk.offsetAt(at)) === false) {
         if (messages.length > 0) break;
-        return this.load(next).then(() => this.read(next, max, bytesMax));
+        return this.load(at).then(() => this.read(at, max, bytesMax));
       }
-      const message = this.get(next++);
+      const message = this.get(at++);
       if (message === undefined) continue;
       messages.push(message);
       bytes += message.bytes;
     }
-    return { messages, next };
+    return { messages, next: at };
   }
 
   /** Entries below the offset are gone; their chunks go as soon as nothing else is in them. */
