@@ -24,4 +24,8 @@ export class SystemClock implements Clock {
     step();
     return { [Symbol.dispose]: () => clearTimeout(timer) };
   }
+
+  soon(task: () => void): void {
+    setImmediate(task);
+  }
 }

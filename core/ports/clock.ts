@@ -4,4 +4,6 @@ export interface Clock {
   now(): number;
   /** Runs the task once, `delayMs` from now, unless disposed before. */
   schedule(delayMs: number, task: () => void): Disposable;
+  /** Runs the task when everything is done that this turn of the event loop brought. */
+  soon(task: () => void): void;
 }

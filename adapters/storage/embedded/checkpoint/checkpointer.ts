@@ -45,6 +45,7 @@ export class Checkpointer {
   private carriedPlaced: BlockEntry[] = [];
   private carriedUnused: string[] = [];
   private running: Promise<void> | undefined;
+  private failure: Error | undefined;
   private operations: KeyValueOperation[] = [];
   /** What can be dropped from memory when the parts are written. */
   private afterwards: (() => void)[] = [];
@@ -68,17 +69,33 @@ export class Checkpointer {
     this.carriedDeletions = [...garbage];
   }
 
-  /** One at a time; who asks while one is running gets that one. @throws the disk's or the store's error */
+  /**
+   * One at a time; who asks while one is running gets that one. A full disk is tried again with the next one; after any other
+   * error nothing can be trusted.
+   * @throws the disk's or the store's error
+   */
   run(): Promise<void> {
-    return (this.running ??= this.write().finally(() => (this.running = undefined)));
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    this.running ??= this.write()
+      .catch((error: Error) => this.fail(error))
+      .finally(() => (this.running = undefined));
+    return this.running;
   }
 
-  /** For who does not wait. A full disk is tried again with the next one; after any other error nothing can be trusted. */
+  /** For who does not wait. */
   runInBackground(): void {
-    this.run().catch((error: Error) => {
-      if (!isDiskFull(error)) this.context.onFailure(error);
-      else this.context.log.warn({ err: error }, 'the disk is full: there was no room for a checkpoint');
-    });
+    // Reported where it happened.
+    this.run().catch(() => undefined);
+  }
+
+  private fail(error: Error): never {
+    if (isDiskFull(error))
+      this.context.log.warn({ err: error }, 'the disk is full: there was no room for a checkpoint');
+    else {
+      this.failure = error;
+      this.context.onFailure(error);
+    }
+    throw error;
   }
 
   private async write(): Promise<void> {

@@ -3,6 +3,7 @@ import { Consumption } from '../pop/consumption.ts';
 import type { BlockFiles } from '../queue/block-files.ts';
 import { BlockEntry } from '../queue/block-store.ts';
 import { LightQueue } from '../queue/light-queue.ts';
+import { CorruptLogError } from '../log/wal-scan.ts';
 import type { EngineState } from '../state.ts';
 import { CHECKPOINT_KEY, numbersOf, rangeOf } from './keys.ts';
 import {
@@ -55,6 +56,7 @@ class Restorer {
     await this.readSpecs();
     await this.readQueues();
     await this.readBlocks();
+    this.checkWhole();
     await this.readLightQueues();
     await this.readConsumptions();
     await this.readHeldAndMeta();
@@ -113,6 +115,21 @@ class Restorer {
       entry.place = stored.place;
       queue.restore(entry);
       if (stored.place.kind === 'file') this.blocks.restore(entry, stored.place);
+    }
+  }
+
+  /** @throws CorruptLogError when blocks are missing */
+  private checkWhole(): void {
+    for (const { queues } of this.state.topics.values()) {
+      for (const { serial, topic, id, first, appended, blocks } of queues) {
+        let next = first;
+        for (const block of blocks) {
+          if (block.baseOffset > next) break;
+          next = block.nextOffset;
+        }
+        if (next < appended)
+          throw new CorruptLogError(`queue ${id} of topic ${topic} (${serial}) lacks offset ${next}`);
+      }
     }
   }
 

@@ -145,6 +145,8 @@ export class Holding {
         const at = this.clock.now();
         this.journal.begin(at);
         for (const entry of due) {
+          // It may have been recalled since.
+          if (held.isRemoved(entry.id)) continue;
           this.release(entry, at);
           this.journal.unhold(entry);
         }

@@ -27,7 +27,7 @@ export interface WalStatistics {
   syncs: number;
 }
 
-const FIRST_BUFFER_BYTES = 256 * 1024;
+const FIRST_BUFFER_BYTES = 16 * 1024;
 /** A buffer that grew larger for one batch is given back after it. */
 const BUFFER_BYTES_KEPT_MAX = 4 * 1024 * 1024;
 const FULL_RETRY_MS = 250;
@@ -155,7 +155,7 @@ export class Wal {
   private schedule(): void {
     if (this.isScheduled || this.isWriting || this.hasFailed) return;
     this.isScheduled = true;
-    setImmediate(() => {
+    this.clock.soon(() => {
       this.isScheduled = false;
       this.writeBatch();
     });

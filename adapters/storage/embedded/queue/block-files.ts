@@ -43,7 +43,9 @@ export class BlockFiles implements BlockStore {
   private readonly waiting: BlockEntry[] = [];
   private writing: Promise<void> | undefined;
   private readonly drained: (() => void)[] = [];
+  /** In files that were not synced since. */
   private readonly placed: BlockEntry[] = [];
+  private readonly durable: BlockEntry[] = [];
   private readonly removedEntries: BlockEntry[] = [];
   private readonly unused: string[] = [];
 
@@ -140,9 +142,9 @@ export class BlockFiles implements BlockStore {
     return new Promise((resolve) => this.drained.push(resolve));
   }
 
-  /** Blocks that came into files since the last call. */
+  /** Blocks that came into files, and are safe there, since the last call. */
   takePlaced(): BlockEntry[] {
-    return this.placed.splice(0);
+    return this.durable.splice(0);
   }
 
   /** Blocks that their queues do not have any more, since the last call. */
@@ -208,11 +210,18 @@ export class BlockFiles implements BlockStore {
   private async syncDirty(): Promise<void> {
     const files = [...this.dirtyFiles.values()];
     this.dirtyFiles.clear();
-    for (const file of files) {
-      await file.sync();
-      await file.close();
+    const placed = this.placed.splice(0);
+    try {
+      for (const file of files) {
+        await file.sync();
+        await file.close();
+      }
+      await this.fileSystem.syncDirectory(this.options.directory);
+    } catch (error) {
+      // Whatever the reason: what was written may be gone, and another sync would not say so.
+      throw new Error('segment files could not be synced', { cause: error });
     }
-    await this.fileSystem.syncDirectory(this.options.directory);
+    this.durable.push(...placed);
   }
 
   private segmentFor(entry: BlockEntry, bytes: number): SegmentFile {

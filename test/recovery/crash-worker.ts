@@ -1,0 +1,23 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { Random } from '../helpers/random.ts';
+import { CrashStory } from './crash-story.ts';
+
+/** Plays the stories of some seeds in a thread of its own; posts the first that went wrong, or nothing. */
+
+export interface Failure {
+  readonly seed: number;
+  readonly stack: string;
+}
+
+const LIVES = [1, 1, 1, 1, 2, 3];
+const STEPS_MAX = 10;
+
+for (const seed of workerData as readonly number[]) {
+  const random = new Random(seed);
+  try {
+    await new CrashStory(random).play(random.pick(LIVES), random.int(1, STEPS_MAX));
+  } catch (error) {
+    parentPort!.postMessage({ seed, stack: String((error as Error).stack) } satisfies Failure);
+    break;
+  }
+}
