@@ -225,9 +225,9 @@ export class EngineState implements Replay, LightStore {
         consumption.applyAck(entry.offset);
         return 0;
       case 'extend':
-        return consumption.applyExtend(entry.offset, entry.until, entry.keepReceipt);
+        return consumption.applyExtend(entry.offset, entry.time, entry.flag);
       case 'release':
-        consumption.applyRelease(entry.offset, entry.visibleAt, entry.countAttempt);
+        consumption.applyRelease(entry.offset, entry.time, entry.flag);
         return 0;
     }
   }

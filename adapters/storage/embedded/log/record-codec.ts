@@ -152,21 +152,12 @@ export class CommitEncoder {
 }
 
 function writeSettle(buffer: Buffer, at: number, entry: SettleEntry): number {
-  let time = 0;
-  let flag = false;
-  if (entry.kind === 'extend') {
-    time = entry.until;
-    flag = entry.keepReceipt;
-  } else if (entry.kind === 'release') {
-    time = entry.visibleAt;
-    flag = entry.countAttempt;
-  }
   buffer[at] = SETTLE_KINDS.indexOf(entry.kind);
   buffer.writeUInt32LE(entry.groupSerial, at + 1);
   buffer.writeUInt32LE(entry.queueSerial, at + 5);
   buffer.writeDoubleLE(entry.offset, at + 9);
-  buffer.writeDoubleLE(time, at + 17);
-  buffer[at + 25] = flag ? 1 : 0;
+  buffer.writeDoubleLE(entry.time, at + 17);
+  buffer[at + 25] = entry.flag ? 1 : 0;
   return at + SETTLE_BYTES;
 }
 
@@ -247,21 +238,14 @@ function readSerials(buffer: Buffer, at: number, count: number): number[] {
 }
 
 function readSettle(buffer: Buffer, at: number): SettleEntry {
-  const place = {
+  return {
+    kind: SETTLE_KINDS[buffer[at]!]!,
     groupSerial: buffer.readUInt32LE(at + 1),
     queueSerial: buffer.readUInt32LE(at + 5),
     offset: buffer.readDoubleLE(at + 9),
+    time: buffer.readDoubleLE(at + 17),
+    flag: buffer[at + 25] === 1,
   };
-  const time = buffer.readDoubleLE(at + 17);
-  const flag = buffer[at + 25] === 1;
-  switch (SETTLE_KINDS[buffer[at]!]!) {
-    case 'ack':
-      return { ...place, kind: 'ack' };
-    case 'extend':
-      return { ...place, kind: 'extend', until: time, keepReceipt: flag };
-    case 'release':
-      return { ...place, kind: 'release', visibleAt: time, countAttempt: flag };
-  }
 }
 
 function readHold(buffer: Buffer, start: number, replay: Replay): number {

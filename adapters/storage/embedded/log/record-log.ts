@@ -3,12 +3,17 @@ import type { Message } from '../../../../core/model/message.ts';
 import type { TopicSpec } from '../../../../core/model/topic.ts';
 import type { Capabilities } from '../../../../core/ports/message-engine.ts';
 
-/** One verdict inside a commit, already checked. */
-export type SettleEntry = { readonly groupSerial: number; readonly queueSerial: number; readonly offset: number } & (
-  | { readonly kind: 'ack' }
-  | { readonly kind: 'extend'; readonly until: number; readonly keepReceipt: boolean }
-  | { readonly kind: 'release'; readonly visibleAt: number; readonly countAttempt: boolean }
-);
+/** One verdict inside a commit, already checked. All have the same shape, since there are many. */
+export interface SettleEntry {
+  readonly kind: 'ack' | 'extend' | 'release';
+  readonly groupSerial: number;
+  readonly queueSerial: number;
+  readonly offset: number;
+  /** extend: when the lease ends. release: when the message is visible again. */
+  readonly time: number;
+  /** extend: the receipt stays good. release: the attempt counts. */
+  readonly flag: boolean;
+}
 
 /** A message taken in that is not in its queue yet: delayed, or half of a transaction. */
 export interface HeldEntry {

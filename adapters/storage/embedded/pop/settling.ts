@@ -19,6 +19,8 @@ export interface Lease {
 /** By receipt. */
 export type DeadMessages = ReadonlyMap<string, StoredMessage>;
 
+const SETTLED: Outcome<Settled> = succeeded({});
+
 /** Verdicts on leased messages, and what becomes of messages nobody can deliver. */
 export class Settling {
   private readonly journal: Journal;
@@ -31,8 +33,12 @@ export class Settling {
 
   /** The messages of which the verdicts need copies, by receipt; undefined when there are none. */
   messagesFor(batch: readonly Settlement[]): Promise<DeadMessages> | undefined {
-    const receipts = batch.flatMap(({ receipt, action }) => (action.kind === 'deadLetter' ? [receipt] : []));
-    return receipts.length === 0 ? undefined : this.fetch(receipts);
+    let receipts: string[] | undefined;
+    for (let i = 0; i < batch.length; i++) {
+      const { action, receipt } = batch[i]!;
+      if (action.kind === 'deadLetter') (receipts ??= []).push(receipt);
+    }
+    return receipts && this.fetch(receipts);
   }
 
   /** The lease a receipt stands for, while it is live. */
@@ -61,7 +67,7 @@ export class Settling {
     }
     const entry = settleEntry(settlement, group, parts, at);
     const epoch = this.journal.settle(entry);
-    if (entry.kind !== 'extend') return succeeded({});
+    if (entry.kind !== 'extend') return SETTLED;
     return succeeded({ receipt: formatReceipt(group.serial, parts.queueSerial, parts.offset, epoch) });
   }
 
@@ -71,7 +77,8 @@ export class Settling {
     this.journal.begin(at);
     for (const message of dead) this.sendDeadLetter(group, message, at);
     for (const offset of gone) {
-      this.journal.settle({ kind: 'ack', groupSerial: group.serial, queueSerial: queue.serial, offset });
+      const { serial: groupSerial } = group;
+      this.journal.settle({ kind: 'ack', groupSerial, queueSerial: queue.serial, offset, time: 0, flag: false });
     }
     void this.journal.commit(undefined);
   }
@@ -103,15 +110,25 @@ export class Settling {
 }
 
 function settleEntry({ action }: Settlement, group: GroupState, parts: ReceiptParts, at: number): SettleEntry {
-  const place = { groupSerial: group.serial, queueSerial: parts.queueSerial, offset: parts.offset };
+  const groupSerial = group.serial;
+  const { queueSerial, offset } = parts;
   switch (action.kind) {
     case 'ack':
     case 'deadLetter':
-      return { ...place, kind: 'ack' };
+      return { kind: 'ack', groupSerial, queueSerial, offset, time: 0, flag: false };
     case 'extend':
-      return { ...place, kind: 'extend', until: at + action.ms, keepReceipt: action.keepReceipt === true };
-    case 'release':
-      return { ...place, kind: 'release', visibleAt: at + action.delayMs, countAttempt: action.countAttempt };
+      return {
+        kind: 'extend',
+        groupSerial,
+        queueSerial,
+        offset,
+        time: at + action.ms,
+        flag: action.keepReceipt === true,
+      };
+    case 'release': {
+      const { delayMs, countAttempt } = action;
+      return { kind: 'release', groupSerial, queueSerial, offset, time: at + delayMs, flag: countAttempt };
+    }
   }
 }
 
