@@ -17,6 +17,7 @@ import {
   adHocPeer,
   aedesPeer,
   gantryPeer,
+  gantrySyncPeer,
   mosquittoPeer,
   startPeer,
   type PeerSpec,
@@ -36,13 +37,18 @@ const scenarios: readonly Scenario[] = [
     title: '1 publisher to 1 subscriber, QoS 1, 64 bytes, 100 publishes in flight',
     plan: { qos: 1, payloadBytes: 64, window: 100 },
   },
+  {
+    name: 'qos1-1000',
+    title: '1 publisher to 1 subscriber, QoS 1, 64 bytes, 1000 publishes in flight',
+    plan: { qos: 1, payloadBytes: 64, window: 1000 },
+  },
 ];
 
 const usage = `  --rounds N         measured rounds of each peer (5)
   --seconds S        length of a round, at least 1.5 (1.5)
   --version 4|5      MQTT 3.1.1 or 5.0 (4)
   --scenario NAMES   some of ${scenarios.map((scenario) => scenario.name).join(',')} (all)
-  --only NAMES       these peers of gantry,mosquitto,aedes and --peer (all)
+  --only NAMES       these peers of gantry,gantry-sync,mosquitto,aedes and --peer (all)
   --peer NAME=CMD    one more peer; {port} in the command is its port; may be repeated
   --base NAME        the peer that the ratio column compares with (gantry)
   --wake-up WAYS     ways for the load generator to wait: block, spin, or microseconds to sleep after each
@@ -209,7 +215,7 @@ function readSettings(args: string[]): Settings {
   });
   if (values.version !== '4' && values.version !== '5') throw new Error('--version takes 4 or 5');
   const wakeUps = values['wake-up']?.split(',').map(readWakeUp);
-  const specs = [gantryPeer, mosquittoPeer, aedesPeer, ...values.peer.map(adHocPeer)];
+  const specs = [gantryPeer, gantrySyncPeer, mosquittoPeer, aedesPeer, ...values.peer.map(adHocPeer)];
   const peers = choose('only', specs, values.only).filter(isAvailable);
   if (peers.length === 0) throw new Error('there is no peer to measure');
   return {

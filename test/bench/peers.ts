@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { WakeUp } from './mqtt-load.ts';
@@ -47,21 +47,32 @@ const GATEWAY_FLAGS = ['--initial-old-space-size=512'];
 const gatewayPath = fileURLToPath(new URL('../../gateway/main.js', import.meta.url));
 const aedesPath = fileURLToPath(new URL('./aedes-peer.js', import.meta.url));
 
-export const gantryPeer: PeerSpec = {
-  name: 'gantry',
-  wakeUps: ['block', 'spin'],
-  unavailable: () => (existsSync(gatewayPath) ? undefined : `${gatewayPath} does not exist`),
-  command: (port, configPath) => ({
-    file: process.execPath,
-    args: [...GATEWAY_FLAGS, gatewayPath, '--config', configPath],
-    config: [
-      'engine: { type: memory }',
-      `mqtt: { listeners: [ { host: 127.0.0.1, port: ${port} } ] }`,
-      'grpc: { listeners: [ ] }',
-      '',
-    ].join('\n'),
-  }),
-};
+/** In memory, as the other peers are. */
+export const gantryPeer = gatewayPeer('gantry', () => '{ type: memory }');
+/** Each message and each acknowledgement on disk before it is confirmed: what `npm start` does. */
+export const gantrySyncPeer = gatewayPeer(
+  'gantry-sync',
+  (configPath) => `{ type: embedded, dir: ${dirname(configPath)}/data, flush: sync }`,
+);
+
+function gatewayPeer(name: string, engine: (configPath: string) => string): PeerSpec {
+  return {
+    name,
+    wakeUps: ['block', 'spin'],
+    unavailable: () => (existsSync(gatewayPath) ? undefined : `${gatewayPath} does not exist`),
+    command: (port, configPath) => ({
+      file: process.execPath,
+      args: [...GATEWAY_FLAGS, gatewayPath, '--config', configPath],
+      config: [
+        `engine: ${engine(configPath)}`,
+        // As Mosquitto below.
+        `mqtt: { inflightMax: 1000, listeners: [ { host: 127.0.0.1, port: ${port} } ] }`,
+        'grpc: { listeners: [ ] }',
+        '',
+      ].join('\n'),
+    }),
+  };
+}
 
 export const mosquittoPeer: PeerSpec = {
   name: 'mosquitto',
