@@ -1,3 +1,4 @@
+import type { DiskStorageOptions } from '../../adapters/storage/embedded/disk-storage.ts';
 import { encodeMessage } from '../../core/model/message.ts';
 import { deadLetterTopic } from '../../core/model/names.ts';
 import type { Source } from '../../core/model/topic.ts';
@@ -38,7 +39,7 @@ const TOPIC = 'orders';
 const QUEUES = 2;
 const LIGHT = 'light';
 const GROUPS = ['workers', 'ordered'] as const;
-const SMALL = {
+const SMALL: DiskStorageOptions = {
   ...TINY,
   walFileBytes: 6 * 1024,
   checkpointBytes: 3 * 1024,
@@ -57,16 +58,21 @@ export class CrashStory {
   private failed: Promise<void> = new Promise(() => {});
   private count = 0;
   private lastDueAt = 0;
+  /** Nothing waits for the disk: what was confirmed may be lost, but only from some moment on, and for good. */
+  private readonly isLossy: boolean;
   private readonly sent = new Map<string, Sent>();
   private readonly verdicts = new Map<string, Verdict[]>(GROUPS.map((group) => [group, []]));
   private readonly meta = new Map<string, { confirmed: string | undefined; possible: Set<string | undefined> }>();
   private leases: { group: string; delivery: Delivery }[] = [];
+  /** Sent and not there after a crash: gone for good. */
+  private readonly lost = new Set<string>();
   /** What was read from each queue after the last crash: it must stay. */
   private readonly stored = new Map<string, string[]>();
 
   constructor(random: Random) {
     this.random = random;
     this.disk = new FaultDisk(random);
+    this.isLossy = random.chance(0.2);
   }
 
   async play(lives: number, steps: number): Promise<void> {
@@ -112,7 +118,7 @@ export class CrashStory {
     this.leases = [];
     // One of its own: that of a dead process must not go on.
     this.clock = new MicrotaskClock(this.clock.now());
-    const starting = startOnDisk(this.disk, this.clock, SMALL, () => reportFailure());
+    const starting = startOnDisk(this.disk, this.clock, this.options(), () => reportFailure());
     this.running = await starting;
     const { engine } = this.running;
     await Promise.all([
@@ -121,6 +127,10 @@ export class CrashStory {
       addGroup(engine, 'workers', 'concurrent', 100),
       addGroup(engine, 'ordered', 'fifo', 100),
     ]);
+  }
+
+  private options(): DiskStorageOptions {
+    return this.isLossy ? { ...SMALL, flush: 'none' } : SMALL;
   }
 
   private step(): Promise<void> {
@@ -181,6 +191,7 @@ export class CrashStory {
   }
 
   private settledFor(group: string): string[] {
+    if (this.isLossy) return [];
     return this.verdicts.get(group)!.flatMap(({ id, known }) => (known === 'confirmed' ? [id] : []));
   }
 
@@ -273,16 +284,20 @@ export class CrashStory {
         if (sent === undefined || sent.queue !== queue) throw new Violation(`${id} is in queue ${queue}`);
         if (found.has(id)) throw new Violation(`${id} is there twice`);
         found.add(id);
+        if (this.lost.has(id)) throw new Violation(`${id} was lost and is back`);
         if (sent.offset !== -1 && sent.offset !== offset) throw new Violation(`${id} moved to ${offset}`);
       });
     }
-    for (const [id, sent] of this.sent) this.checkPresence(id, sent, found.has(id));
+    for (const [id, sent] of this.sent) {
+      this.checkPresence(id, sent, found.has(id));
+      if (sent.kind === 'plain' && !found.has(id)) this.lost.add(id);
+    }
     const light = await this.read({ kind: 'light', name: LIGHT }, LIGHT);
     const wanted = [...found].filter((id) => this.sent.get(id)!.isLight);
     if (light.toSorted().join() !== wanted.toSorted().join()) {
       throw new Violation(`the light queue has ${light.join()} instead of ${wanted.join()}`);
     }
-    for (const [key, { confirmed, possible }] of this.meta) {
+    for (const [key, { confirmed, possible }] of this.isLossy ? [] : this.meta) {
       const entry = await this.running!.meta.get(key);
       const value = entry && Buffer.from(entry.value).toString();
       if (value !== confirmed && !possible.has(value))
@@ -292,9 +307,10 @@ export class CrashStory {
 
   private checkPresence(id: string, { kind, known, fate }: Sent, isThere: boolean): void {
     const mustBe = kind === 'plain' ? known === 'confirmed' : fate?.how === 'commit' && fate.known === 'confirmed';
+    if (mustBe && this.isLossy) return;
     if (mustBe && !isThere) throw new Violation(`${id} was confirmed and is lost`);
-    const isEnded = fate !== undefined && fate.how !== 'commit' && fate.known === 'confirmed';
-    const mayBe = kind === 'half' ? fate?.how === 'commit' : !isEnded;
+    const isEnded = !this.isLossy && fate !== undefined && fate.how !== 'commit' && fate.known === 'confirmed';
+    const mayBe = kind === 'half' ? fate?.how === 'commit' || this.isLossy : !isEnded;
     if (isThere && !mayBe)
       throw new Violation(`${id} is there and must not be: ${kind} ${known} ${JSON.stringify(fate)}`);
   }
@@ -315,7 +331,7 @@ export class CrashStory {
     await this.clock.settle();
     await this.check();
     for (const [id, { kind, known, fate }] of this.sent) {
-      const mustBe = kind === 'delayed' && known === 'confirmed' && fate === undefined;
+      const mustBe = kind === 'delayed' && known === 'confirmed' && fate === undefined && !this.isLossy;
       const isThere = [...this.stored.values()].some((ids) => ids.includes(id));
       if (mustBe && !isThere) throw new Violation(`the delayed ${id} is lost`);
     }
@@ -339,7 +355,7 @@ export class CrashStory {
     const verdicts = this.verdicts.get(group)!;
     for (const id of there) {
       const mine = verdicts.filter((verdict) => verdict.id === id);
-      const isSettled = mine.some(({ known }) => known === 'confirmed');
+      const isSettled = !this.isLossy && mine.some(({ known }) => known === 'confirmed');
       if (got.has(id) && isSettled) throw new Violation(`${group} got ${id} although it was settled for good`);
       if (!got.has(id) && mine.length === 0) throw new Violation(`${group} never got ${id}`);
       // Moved as a whole or not at all.
@@ -351,7 +367,7 @@ export class CrashStory {
     }
     for (const verdict of verdicts) {
       const isAlone = verdicts.filter(({ id }) => id === verdict.id).length === 1;
-      if (verdict.with === undefined || !isAlone) continue;
+      if (verdict.with === undefined || !isAlone || !there.includes(verdict.id)) continue;
       const isSent = there.includes(verdict.with);
       if (isSent === got.has(verdict.id)) throw new Violation(`half of a transaction: ${verdict.with}, ${verdict.id}`);
     }

@@ -5,6 +5,7 @@ import { HeldMessages, MEMORY_HELD, type HeldChanges, type HeldStore } from './h
 import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './log/record-log.ts';
 import { MetaState } from './meta/meta-state.ts';
 import { Consumption, type Epochs } from './pop/consumption.ts';
+import type { MessageBytes } from './queue/block.ts';
 import { MEMORY_BLOCKS, type BlockStore } from './queue/block-store.ts';
 import { LightQueue, type LightChunk, type LightStore } from './queue/light-queue.ts';
 import { BLOCK_BYTES_MAX, MessageQueue, type ReadableQueue, type Usage } from './queue/message-queue.ts';
@@ -169,7 +170,7 @@ export class EngineState implements Replay, LightStore {
   send(
     queueSerial: number,
     offset: number,
-    message: Message,
+    message: MessageBytes,
     storedAt: number,
     lightQueueSerials: readonly number[],
   ): void {

@@ -217,18 +217,19 @@ function readSends(buffer: Buffer, start: number, sends: number, storedAt: numbe
   let messageAt = start;
   for (let i = 0; i < sends; i++) messageAt += 20 + 4 * buffer.readUInt32LE(messageAt + 16);
   let at = start;
+  const message = { buffer, start: messageAt, end: messageAt };
   for (let i = 0; i < sends; i++) {
     const queueSerial = buffer.readUInt32LE(at);
     const offset = buffer.readDoubleLE(at + 4);
-    const end = messageAt + buffer.readUInt32LE(at + 12);
+    message.start = message.end;
+    message.end += buffer.readUInt32LE(at + 12);
     const lightQueues = buffer.readUInt32LE(at + 16);
     at += 20;
     const serials = lightQueues === 0 ? NO_SERIALS : readSerials(buffer, at, lightQueues);
     at += 4 * lightQueues;
-    replay.send(queueSerial, offset, new Message(buffer, messageAt, end), storedAt, serials);
-    messageAt = end;
+    replay.send(queueSerial, offset, message, storedAt, serials);
   }
-  return messageAt;
+  return message.end;
 }
 
 const NO_SERIALS: readonly number[] = [];

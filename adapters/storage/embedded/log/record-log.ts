@@ -1,6 +1,7 @@
 import type { GroupSpec } from '../../../../core/model/consumer-group.ts';
 import type { Message } from '../../../../core/model/message.ts';
 import type { TopicSpec } from '../../../../core/model/topic.ts';
+import type { MessageBytes } from '../queue/block.ts';
 import type { Capabilities } from '../../../../core/ports/message-engine.ts';
 
 /** One verdict inside a commit, already checked. All have the same shape, since there are many. */
@@ -78,10 +79,11 @@ export interface Replay {
   record(sequence: number): void;
   apply(record: LogRecord): void;
   lease(record: LeaseRecord): void;
+  /** The object is used again for the next. */
   send(
     queueSerial: number,
     offset: number,
-    message: Message,
+    message: MessageBytes,
     storedAt: number,
     lightQueueSerials: readonly number[],
   ): void;

@@ -62,27 +62,31 @@ export class WalFiles {
   async recover(
     checkpointed: number,
     replay: (frame: FramePayload) => void,
+    pressure: () => Promise<void> | undefined,
   ): Promise<{ file: WalFile; lastSequence: number }> {
     const scan = new LogScan(checkpointed, replay);
     let last: WalFile | undefined;
-    let content = Buffer.alloc(0);
-    let end = 0;
-    for (const number of await this.numbers()) {
-      const file = await this.open(number);
-      const size = await file.size();
-      if (content.length < size) content = Buffer.allocUnsafeSlow(size);
-      const bytes = await file.read(content.subarray(0, size), 0);
-      const scanned = scan.scan(content.subarray(0, bytes), number);
+    const numbers = await this.numbers();
+    // Two buffers by turns: one file is read while the one before is replayed.
+    let spareBuffer: Buffer = Buffer.alloc(0);
+    let next = this.read(numbers[0], spareBuffer);
+    for (const [i, number] of numbers.entries()) {
+      const { file, content } = (await next)!;
+      next = this.read(numbers[i + 1], spareBuffer);
+      // Nobody asks for it when this file stops the start.
+      next.catch(() => undefined);
+      await pressure();
+      spareBuffer = content;
+      const scanned = scan.scan(content, number);
       if (scanned === undefined) {
         await this.discard(number, file);
         continue;
       }
       if (last !== undefined) await this.sealRecovered(last, scan.firstSequence - 1);
-      last = { number, file, bytes: Math.max(bytes, this.options.fileBytes), position: scanned.end };
-      end = bytes;
+      last = { number, file, bytes: Math.max(content.length, this.options.fileBytes), position: scanned.end };
     }
     if (last === undefined) last = await this.begin(checkpointed + 1);
-    else await eraseBehind(last, content.subarray(0, end));
+    else await eraseBehind(last);
     this.currentNumber = last.number;
     return { file: last, lastSequence: scan.nextSequence - 1 };
   }
@@ -177,6 +181,19 @@ export class WalFiles {
     await this.fileSystem.syncDirectory(this.options.directory);
   }
 
+  /** All of a file, into the buffer where it is large enough. */
+  private async read(
+    number: number | undefined,
+    buffer: Buffer,
+  ): Promise<{ file: DiskFile; content: Buffer } | undefined> {
+    if (number === undefined) return undefined;
+    const file = await this.open(number);
+    const size = await file.size();
+    const target = buffer.length < size ? Buffer.allocUnsafeSlow(size) : buffer.subarray(0, size);
+    const bytes = await file.read(target, 0);
+    return { file, content: target.subarray(0, bytes) };
+  }
+
   private open(number: number): Promise<DiskFile> {
     const { durableWrites } = this.options;
     return this.fileSystem.open(this.path(number), { mode: 'readWrite', create: true, durableWrites });
@@ -234,8 +251,11 @@ function missing(number: number, sequence: number): CorruptLogError {
   );
 }
 
-async function eraseBehind({ file, position }: WalFile, content: Buffer): Promise<void> {
-  if (!isZero(content, position)) await writeZeros(file, position, content.length);
+async function eraseBehind({ file, position }: WalFile): Promise<void> {
+  const size = await file.size();
+  const rest = Buffer.allocUnsafeSlow(Math.max(0, size - position));
+  await file.read(rest, position);
+  if (!isZero(rest)) await writeZeros(file, position, size);
   // A process that was killed left its last writes to the operating system; from here on they count as stored.
   await file.sync();
 }
@@ -246,9 +266,9 @@ async function writeZeros(file: DiskFile, from: number, to: number): Promise<voi
   }
 }
 
-function isZero(content: Buffer, from: number): boolean {
-  for (let at = from; at < content.length; at += ZEROS.length) {
-    const part = content.subarray(at, Math.min(at + ZEROS.length, content.length));
+function isZero(bytes: Buffer): boolean {
+  for (let at = 0; at < bytes.length; at += ZEROS.length) {
+    const part = bytes.subarray(at, at + ZEROS.length);
     if (!part.equals(ZEROS.subarray(0, part.length))) return false;
   }
   return true;

@@ -79,7 +79,7 @@ export class Wal {
 
   /** Replays all frames with records behind `checkpointed`, erases what a crash left behind them, and is ready to append. */
   async open(checkpointed: number, replay: (frame: FramePayload) => void): Promise<void> {
-    const { file, lastSequence } = await this.files.recover(checkpointed, replay);
+    const { file, lastSequence } = await this.files.recover(checkpointed, replay, this.hooks.pressure);
     this.current = file;
     this.lastSequence = lastSequence;
     this.writtenBytes = this.files.bytesBefore + file.position;

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import { StoredMessage, type Message } from '../../../../core/model/message.ts';
 
 /**
- * A run of consecutive messages of one queue: an index and their bytes back to back. This is what is written to disk and
+ * A run of consecutive messages of one queue: their bytes back to back, and an index. This is what is written to disk and
  * read back, whole. Numbers are little endian.
  *
  * | at | size      | field                                                    |
@@ -13,15 +13,19 @@ import { StoredMessage, type Message } from '../../../../core/model/message.ts';
  * | 12 | 4         | count of messages                                        |
  * | 16 | 8         | offset of the first message                              |
  * | 24 | 8         | when it was stored, milliseconds                         |
- * | 32 | 4 * count | where each message ends, from the start of the messages  |
+ * | 32 | 4         | bytes of the messages                                    |
+ * | 36 |           | the messages (message-layout.ts), zeros up to 4 bytes    |
+ * |    | 4 * count | where each message ends, from the start of the messages  |
  * |    | 4 * count | when it was stored, milliseconds after the first         |
- * |    |           | the messages (message-layout.ts)                         |
  */
-const HEADER_BYTES = 32;
+const HEADER_BYTES = 36;
 const MAGIC = 0x4b4c4247;
 /** Messages average more than this; a block whose index is full is closed like one whose bytes are full. */
 const BYTES_PER_ENTRY = 64;
 const ENTRIES_MIN = 16;
+
+/** What of a message is stored: all a queue needs to know of it. */
+export type MessageBytes = Pick<Message, 'buffer' | 'start' | 'end'>;
 
 export class DamagedBlockError extends Error {
   override readonly name = 'DamagedBlockError';
@@ -31,9 +35,10 @@ export class DamagedBlockError extends Error {
 export class Block {
   readonly baseOffset: number;
   count = 0;
+  /** The header's place, the messages, and room for the index: it is written without being copied again. */
   private readonly buffer: Buffer;
-  /** Where the messages start in the buffer. */
-  private readonly dataStart: number;
+  /** Behind the last byte for messages. */
+  private readonly dataLimit: number;
   private readonly ends: Uint32Array;
   private readonly ages: Uint32Array;
   private baseTime = 0;
@@ -42,42 +47,48 @@ export class Block {
   private runStart = 0;
   private runEnd = 0;
 
-  private constructor(baseOffset: number, buffer: Buffer, dataStart: number, ends: Uint32Array, ages: Uint32Array) {
+  private constructor(baseOffset: number, buffer: Buffer, dataLimit: number, ends: Uint32Array, ages: Uint32Array) {
     this.baseOffset = baseOffset;
     this.buffer = buffer;
-    this.dataStart = dataStart;
+    this.dataLimit = dataLimit;
     this.ends = ends;
     this.ages = ages;
   }
 
   /** An empty one with room for that many bytes of messages. */
   static empty(baseOffset: number, dataBytes: number): Block {
-    const entries = Math.max(ENTRIES_MIN, Math.ceil(dataBytes / BYTES_PER_ENTRY));
-    const buffer = Buffer.allocUnsafeSlow(dataBytes);
-    return new Block(baseOffset, buffer, 0, new Uint32Array(entries), new Uint32Array(entries));
+    return Block.sized(baseOffset, dataBytes, Math.max(ENTRIES_MIN, Math.ceil(dataBytes / BYTES_PER_ENTRY)));
   }
 
   /** One with the messages of several that follow each other. */
   static merge(blocks: readonly Block[]): Block {
     const sum = (of: (block: Block) => number): number => blocks.reduce((total, block) => total + of(block), 0);
-    const count = sum((block) => block.count);
     const [first] = blocks;
-    const buffer = Buffer.allocUnsafeSlow(sum((block) => block.dataBytes));
-    const merged = new Block(first!.baseOffset, buffer, 0, new Uint32Array(count), new Uint32Array(count));
+    const merged = Block.sized(
+      first!.baseOffset,
+      sum((block) => block.dataBytes),
+      sum((block) => block.count),
+    );
     merged.baseTime = first!.baseTime;
     for (const block of blocks) merged.addAll(block);
     return merged;
   }
 
+  private static sized(baseOffset: number, dataBytes: number, entries: number): Block {
+    const dataLimit = HEADER_BYTES + dataBytes;
+    const buffer = Buffer.allocUnsafeSlow(roundUp(dataLimit) + 8 * entries);
+    return new Block(baseOffset, buffer, dataLimit, new Uint32Array(entries), new Uint32Array(entries));
+  }
+
   /** Memory it takes. */
   get capacityBytes(): number {
-    return this.buffer.length + (this.dataStart === 0 ? this.ends.byteLength * 2 : 0);
+    return this.buffer.length + this.ends.byteLength * 2;
   }
   get dataBytes(): number {
     return this.count === 0 ? 0 : this.ends[this.count - 1]!;
   }
   get encodedBytes(): number {
-    return HEADER_BYTES + 8 * this.count + this.dataBytes;
+    return roundUp(HEADER_BYTES + this.dataBytes) + 8 * this.count;
   }
   get nextOffset(): number {
     return this.baseOffset + this.count;
@@ -88,10 +99,10 @@ export class Block {
   }
 
   /** Takes the message in; its bytes must stay as they are until `flush`. False when there is no room left. */
-  append(message: Message, storedAt: number): boolean {
+  append(message: MessageBytes, storedAt: number): boolean {
     const { count } = this;
-    const end = (count === 0 ? 0 : this.ends[count - 1]!) + message.bytes;
-    if (end > this.buffer.length || count === this.ends.length) return false;
+    const end = (count === 0 ? 0 : this.ends[count - 1]!) + message.end - message.start;
+    if (HEADER_BYTES + end > this.dataLimit || count === this.ends.length) return false;
     if (count === 0) this.baseTime = storedAt;
     const age = storedAt - this.baseTime;
     if (age > 0xffff_ffff) return false;
@@ -110,7 +121,7 @@ export class Block {
   /** Copies what was taken in. */
   flush(): void {
     if (this.run === undefined) return;
-    const end = this.dataBytes;
+    const end = HEADER_BYTES + this.dataBytes;
     this.run.copy(this.buffer, end - (this.runEnd - this.runStart), this.runStart, this.runEnd);
     this.run = undefined;
   }
@@ -118,7 +129,7 @@ export class Block {
   private addAll(other: Block): void {
     other.flush();
     const { dataBytes } = this;
-    other.buffer.copy(this.buffer, dataBytes, other.dataStart, other.dataStart + other.dataBytes);
+    other.buffer.copy(this.buffer, HEADER_BYTES + dataBytes, HEADER_BYTES, HEADER_BYTES + other.dataBytes);
     for (let i = 0; i < other.count; i++) {
       this.ends[this.count + i] = dataBytes + other.ends[i]!;
       this.ages[this.count + i] = other.baseTime + other.ages[i]! - this.baseTime;
@@ -129,8 +140,8 @@ export class Block {
   get(offset: number, topic: string, queue: number): StoredMessage {
     if (this.run !== undefined) this.flush();
     const i = offset - this.baseOffset;
-    const start = this.dataStart + (i === 0 ? 0 : this.ends[i - 1]!);
-    const end = this.dataStart + this.ends[i]!;
+    const start = HEADER_BYTES + (i === 0 ? 0 : this.ends[i - 1]!);
+    const end = HEADER_BYTES + this.ends[i]!;
     return new StoredMessage(this.buffer, start, end, topic, queue, offset, this.baseTime + this.ages[i]!);
   }
 
@@ -146,21 +157,24 @@ export class Block {
     return this.baseOffset + low;
   }
 
-  /** The bytes for the disk. */
+  /** The bytes for the disk. Nothing may be appended afterwards: they are its own. */
   encode(queueSerial: number): Buffer {
     this.flush();
-    const { count, dataBytes } = this;
-    const target = Buffer.allocUnsafeSlow(this.encodedBytes);
-    target.writeUInt32LE(MAGIC, 4);
-    target.writeUInt32LE(queueSerial, 8);
-    target.writeUInt32LE(count, 12);
-    target.writeDoubleLE(this.baseOffset, 16);
-    target.writeDoubleLE(this.baseTime, 24);
-    new Uint32Array(target.buffer, HEADER_BYTES, count).set(this.ends.subarray(0, count));
-    new Uint32Array(target.buffer, HEADER_BYTES + 4 * count, count).set(this.ages.subarray(0, count));
-    this.buffer.copy(target, HEADER_BYTES + 8 * count, this.dataStart, this.dataStart + dataBytes);
-    target.writeUInt32LE(crc32(target.subarray(4)), 0);
-    return target;
+    const { buffer, count, dataBytes } = this;
+    buffer.writeUInt32LE(MAGIC, 4);
+    buffer.writeUInt32LE(queueSerial, 8);
+    buffer.writeUInt32LE(count, 12);
+    buffer.writeDoubleLE(this.baseOffset, 16);
+    buffer.writeDoubleLE(this.baseTime, 24);
+    buffer.writeUInt32LE(dataBytes, 32);
+    const dataEnd = HEADER_BYTES + dataBytes;
+    const indexAt = roundUp(dataEnd);
+    buffer.fill(0, dataEnd, indexAt);
+    uint32s(buffer, indexAt, count).set(this.ends.subarray(0, count));
+    uint32s(buffer, indexAt + 4 * count, count).set(this.ages.subarray(0, count));
+    const bytes = buffer.subarray(0, this.encodedBytes);
+    bytes.writeUInt32LE(crc32(bytes.subarray(4)), 0);
+    return bytes;
   }
 
   /** @throws DamagedBlockError when the bytes are not those that were written for this queue and offset */
@@ -175,11 +189,21 @@ export class Block {
     // The index is read in place, which needs it aligned.
     const buffer = bytes.byteOffset % 4 === 0 ? bytes : Buffer.from(Uint8Array.from(bytes).buffer);
     const count = buffer.readUInt32LE(12);
-    const ends = new Uint32Array(buffer.buffer, buffer.byteOffset + HEADER_BYTES, count);
-    const ages = new Uint32Array(buffer.buffer, buffer.byteOffset + HEADER_BYTES + 4 * count, count);
-    const block = new Block(baseOffset, buffer, HEADER_BYTES + 8 * count, ends, ages);
+    const dataLimit = HEADER_BYTES + buffer.readUInt32LE(32);
+    const indexAt = roundUp(dataLimit);
+    const [ends, ages] = [uint32s(buffer, indexAt, count), uint32s(buffer, indexAt + 4 * count, count)];
+    const block = new Block(baseOffset, buffer, dataLimit, ends, ages);
     block.count = count;
     block.baseTime = buffer.readDoubleLE(24);
     return block;
   }
+}
+
+/** To where numbers of 4 bytes may stand. */
+function roundUp(bytes: number): number {
+  return (bytes + 3) & ~3;
+}
+
+function uint32s(buffer: Buffer, at: number, count: number): Uint32Array {
+  return new Uint32Array(buffer.buffer, buffer.byteOffset + at, count);
 }

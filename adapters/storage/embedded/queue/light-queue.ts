@@ -2,8 +2,6 @@ import type { StoredMessage } from '../../../../core/model/message.ts';
 import type { ReadResult } from '../../../../core/ports/message-engine.ts';
 import type { MessageQueue, ReadableQueue } from './message-queue.ts';
 
-/** The first chunk is small: most light queues are those of one device and nearly empty. */
-const FIRST_CHUNK_ENTRIES = 8;
 const CHUNK_ENTRIES_MAX = 4096;
 const ENTRY_BYTES = 12;
 
@@ -11,51 +9,48 @@ const ENTRY_BYTES = 12;
 export class LightChunk {
   static readonly entryBytes = ENTRY_BYTES;
   readonly base: number;
-  count = 0;
-  private readonly queues: Uint32Array;
-  private readonly offsets: Float64Array;
+  /** Serial and offset by turns: a plain array, since most light queues have an entry or two, and typed arrays are large. */
+  private readonly entries: number[];
 
-  constructor(base: number, entries: number) {
+  constructor(base: number, entries: number[] = []) {
     this.base = base;
-    this.queues = new Uint32Array(entries);
-    this.offsets = new Float64Array(entries);
+    this.entries = entries;
   }
 
   static decode(base: number, bytes: Buffer): LightChunk {
-    const chunk = new LightChunk(base, bytes.length / ENTRY_BYTES);
+    const chunk = new LightChunk(base);
     for (let at = 0; at < bytes.length; at += ENTRY_BYTES)
       chunk.add(bytes.readUInt32LE(at), bytes.readDoubleLE(at + 4));
     return chunk;
   }
 
+  get count(): number {
+    return this.entries.length / 2;
+  }
   get isFull(): boolean {
-    return this.count === this.queues.length;
+    return this.count === CHUNK_ENTRIES_MAX;
   }
   get end(): number {
     return this.base + this.count;
   }
-  get capacity(): number {
-    return this.queues.length;
-  }
 
   add(queueSerial: number, offset: number): void {
-    this.queues[this.count] = queueSerial;
-    this.offsets[this.count++] = offset;
+    this.entries.push(queueSerial, offset);
   }
 
   queueAt(offset: number): number {
-    return this.queues[offset - this.base]!;
+    return this.entries[2 * (offset - this.base)]!;
   }
 
   offsetAt(offset: number): number {
-    return this.offsets[offset - this.base]!;
+    return this.entries[2 * (offset - this.base) + 1]!;
   }
 
   encode(): Buffer {
     const bytes = Buffer.allocUnsafe(this.count * ENTRY_BYTES);
     for (let i = 0; i < this.count; i++) {
-      bytes.writeUInt32LE(this.queues[i]!, i * ENTRY_BYTES);
-      bytes.writeDoubleLE(this.offsets[i]!, i * ENTRY_BYTES + 4);
+      bytes.writeUInt32LE(this.entries[2 * i]!, i * ENTRY_BYTES);
+      bytes.writeDoubleLE(this.entries[2 * i + 1]!, i * ENTRY_BYTES + 4);
     }
     return bytes;
   }
@@ -98,13 +93,12 @@ export class LightQueue implements ReadableQueue {
   }
 
   append(queueSerial: number, offset: number): void {
-    this.chunks ??= [];
-    let chunk = this.chunks.at(-1);
+    const chunk = this.chunks?.at(-1);
     if (chunk === undefined || chunk.isFull) {
-      const entries = chunk === undefined ? FIRST_CHUNK_ENTRIES : Math.min(chunk.capacity * 4, CHUNK_ENTRIES_MAX);
-      this.chunks.push((chunk = new LightChunk(this.appended, entries)));
-    }
-    chunk.add(queueSerial, offset);
+      const begun = new LightChunk(this.appended, [queueSerial, offset]);
+      if (this.chunks === undefined) this.chunks = [begun];
+      else this.chunks.push(begun);
+    } else chunk.add(queueSerial, offset);
     this.appended++;
   }
 
@@ -160,7 +154,7 @@ export class LightQueue implements ReadableQueue {
   takeUnsaved(): readonly LightChunk[] {
     const unsaved = (this.chunks ?? []).filter(({ count }) => count > 0);
     // A chunk that is written must not change.
-    if (unsaved.length > 0) this.chunks = [...unsaved, new LightChunk(this.appended, FIRST_CHUNK_ENTRIES)];
+    if (unsaved.length > 0) this.chunks = [...unsaved, new LightChunk(this.appended)];
     return unsaved;
   }
 

@@ -1,7 +1,7 @@
-import type { Message, StoredMessage } from '../../../../core/model/message.ts';
+import type { StoredMessage } from '../../../../core/model/message.ts';
 import type { Retention } from '../../../../core/model/topic.ts';
 import type { ReadResult } from '../../../../core/ports/message-engine.ts';
-import { Block } from './block.ts';
+import { Block, type MessageBytes } from './block.ts';
 import { BlockEntry, type BlockStore } from './block-store.ts';
 
 /** Bytes of all messages, shared by all queues of an engine. */
@@ -69,11 +69,11 @@ export class MessageQueue implements ReadableQueue {
   }
 
   /** @returns the offset of the message */
-  append(message: Message, storedAt: number): number {
+  append(message: MessageBytes, storedAt: number): number {
     let active = this.active;
     if (active === undefined || !active.append(message, storedAt)) {
       this.seal();
-      active = this.addBlock(message.bytes);
+      active = this.addBlock(message.end - message.start);
       active.append(message, storedAt);
     }
     return this.appended++;
