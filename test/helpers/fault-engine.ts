@@ -25,6 +25,7 @@ export const TINY: DiskStorageOptions = {
   cacheBytes: 4 * 1024,
   blockBytesMax: 4 * 1024,
   segmentFileBytes: 12 * 1024,
+  operationsPerWrite: 3,
   diskFreeBytesMin: 0,
 };
 

@@ -4,7 +4,7 @@ import type { Clock } from '../../../core/ports/clock.ts';
 import type { Capabilities, EngineContext } from '../../../core/ports/message-engine.ts';
 import { Checkpointer } from './checkpoint/checkpointer.ts';
 import { chunksBehind, dueKey, heldKey, inlineKey, numbersOf } from './checkpoint/keys.ts';
-import { restore } from './checkpoint/restore.ts';
+import { checkWhole, restore } from './checkpoint/restore.ts';
 import { decodeHeld } from './checkpoint/values.ts';
 import { checkFormat } from './disk/format-file.ts';
 import type { FileSystem } from './disk/file-system.ts';
@@ -32,6 +32,8 @@ export interface DiskStorageOptions {
   readonly cacheBytes: number;
   readonly blockBytesMax: number;
   readonly segmentFileBytes: number;
+  /** Keys a checkpoint writes at once. */
+  readonly operationsPerWrite: number;
   /** With less room than this on the disk, messages are refused; acknowledgements and retention go on. */
   readonly diskFreeBytesMin: number;
 }
@@ -93,11 +95,12 @@ export class DiskStorage implements Storage {
         `the log ends at record ${this.log.sequence}, before ${latestSequence} of the checkpoint`,
       );
     }
+    checkWhole(state);
     state.endReplay();
     for (const { consumptions } of state.groups.values()) {
       for (const consumption of consumptions.values()) await consumption.openLanes();
     }
-    this.checkpointer = new Checkpointer(state, this.log, this.store, this.blocks, context, garbage, blockBytesMax);
+    this.checkpointer = new Checkpointer(state, this.log, this.store, this.blocks, context, garbage, this.options);
     await this.checkSpace();
     return { state, log: this.log };
   }

@@ -38,6 +38,7 @@ export function openEmbeddedEngine({ dir, ...options }: EmbeddedOptions): Engine
       walFileBytes: 32 * MIB,
       blockBytesMax: MIB / 4,
       segmentFileBytes: 64 * MIB,
+      operationsPerWrite: 2000,
       ...DEFAULT_EMBEDDED_OPTIONS,
       ...options,
     }),

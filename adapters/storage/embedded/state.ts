@@ -286,7 +286,8 @@ export class EngineState implements Replay, LightStore {
   deleteLightQueue(serial: number): void {
     const lightQueue = this.queues.get(serial);
     if (!(lightQueue instanceof LightQueue)) return;
-    this.lightQueues.delete(lightQueue.name);
+    // An unfinished checkpoint may have the one of that name that was made after it.
+    if (this.lightQueues.get(lightQueue.name) === lightQueue) this.lightQueues.delete(lightQueue.name);
     this.lastTargetNames = undefined;
     this.forget(lightQueue);
     if (lightQueue.isDurable) this.dirt.deletedQueues.add(serial);

@@ -24,8 +24,11 @@ import {
 import { SmallBlocks } from './small-blocks.ts';
 import { encodeConsumption, encodeHeld, encodeJson, encodeMeta, type StoredBlock } from './values.ts';
 
-/** Parts written at once; between them the event loop goes on. */
-const OPERATIONS_PER_WRITE = 2000;
+export interface CheckpointerOptions {
+  readonly blockBytesMax: number;
+  /** Parts written at once; between them the event loop goes on. */
+  readonly operationsPerWrite: number;
+}
 
 /**
  * Writes what changed since the last checkpoint into the key-value store, part by part, each with the sequence of the last
@@ -39,14 +42,19 @@ export class Checkpointer {
   private readonly blocks: BlockFiles;
   private readonly small: SmallBlocks;
   private readonly context: EngineContext;
+  private readonly options: CheckpointerOptions;
   /** Of checkpoints that failed. */
   private carried: Dirt[] = [];
   private carriedDeletions: string[];
   private carriedPlaced: BlockEntry[] = [];
   private carriedUnused: string[] = [];
+  /** How many of `carriedPlaced` the checkpoint in progress has. */
+  private placedKnown = 0;
   private running: Promise<void> | undefined;
   private failure: Error | undefined;
   private operations: KeyValueOperation[] = [];
+  /** Keys of what was deleted as a whole. Until the checkpoint is complete the log may still replay what led up to that. */
+  private deletions: string[] = [];
   /** What can be dropped from memory when the parts are written. */
   private afterwards: (() => void)[] = [];
 
@@ -58,14 +66,15 @@ export class Checkpointer {
     blocks: BlockFiles,
     context: EngineContext,
     garbage: readonly string[],
-    blockBytesMax: number,
+    options: CheckpointerOptions,
   ) {
     this.state = state;
     this.log = log;
     this.store = store;
     this.blocks = blocks;
-    this.small = new SmallBlocks(blocks, blockBytesMax);
+    this.small = new SmallBlocks(blocks, options.blockBytesMax);
     this.context = context;
+    this.options = options;
     this.carriedDeletions = [...garbage];
   }
 
@@ -107,16 +116,17 @@ export class Checkpointer {
     this.operations = this.carriedDeletions.map((key) => ({ type: 'del', key }));
     this.afterwards = [];
     this.small.reset();
+    this.placedKnown = 0;
+    this.deletions = [];
     for (const dirt of dirts) await this.addParts(dirt);
-    await this.blocks.flush();
-    await this.addPlacedBlocks();
     const { generation, lastSerial, meta } = this.state;
+    for (const key of this.deletions) this.operations.push({ type: 'del', key });
     // Last: without it the parts before are only later than the log needs.
     this.put(
       CHECKPOINT_KEY,
       encodeJson({ sequence: mark.sequence, generation, lastSerial, lastRevision: meta.lastRevision }),
     );
-    await this.writeOperations(1);
+    await this.writeOperations();
     this.carried = [];
     this.carriedDeletions = [];
     this.carriedPlaced = [];
@@ -132,7 +142,7 @@ export class Checkpointer {
     for (const name of dirt.groups) this.addGroup(name);
     for (const serial of dirt.deletedQueues) await this.deleteQueue(serial);
     for (const { groupSerial, queueSerial } of dirt.deletedConsumptions) {
-      this.operations.push({ type: 'del', key: consumptionKey(queueSerial, groupSerial) });
+      this.deletions.push(consumptionKey(queueSerial, groupSerial));
     }
     for (const queue of dirt.queues) if (this.isCurrent(queue)) await this.addQueue(queue);
     for (const lightQueue of dirt.lightQueues) if (this.isCurrent(lightQueue)) await this.addLightQueue(lightQueue);
@@ -148,7 +158,7 @@ export class Checkpointer {
 
   private addTopic(name: string): void {
     const topic = this.state.topics.get(name);
-    if (topic === undefined) this.operations.push({ type: 'del', key: topicKey(name) });
+    if (topic === undefined) this.deletions.push(topicKey(name));
     else {
       const serials = topic.queues.map(({ serial }) => serial);
       this.put(topicKey(name), encodeJson({ spec: topic.spec, serials, sequence: this.log.sequence }));
@@ -157,7 +167,7 @@ export class Checkpointer {
 
   private addGroup(name: string): void {
     const group = this.state.groups.get(name);
-    if (group === undefined) this.operations.push({ type: 'del', key: groupKey(name) });
+    if (group === undefined) this.deletions.push(groupKey(name));
     else {
       const { spec, serial } = group;
       this.put(groupKey(name), encodeJson({ spec, serial, sequence: this.log.sequence }));
@@ -165,13 +175,10 @@ export class Checkpointer {
   }
 
   private async deleteQueue(serial: number): Promise<void> {
-    this.operations.push({ type: 'del', key: queueKey(serial) }, { type: 'del', key: lightQueueKey(serial) });
-    for (const [from, to] of rangesOfQueue(serial)) await this.deleteRange(from, to);
-    await this.writeSome();
-  }
-
-  private async deleteRange(from: string, to: string): Promise<void> {
-    for await (const [key] of this.store.range(from, to)) this.operations.push({ type: 'del', key });
+    this.deletions.push(queueKey(serial), lightQueueKey(serial));
+    for (const range of rangesOfQueue(serial)) {
+      for await (const [key] of this.store.range(...range)) this.deletions.push(key);
+    }
   }
 
   /** Everything that is in the queue now gets a place: in its file, or inline. */
@@ -203,14 +210,14 @@ export class Checkpointer {
   }
 
   /** Blocks that came into files since the last time. */
-  private async addPlacedBlocks(): Promise<void> {
+  private addPlacedBlocks(): void {
     this.addRemovedBlocks();
     this.carriedPlaced.push(...this.blocks.takePlaced());
-    for (const entry of this.carriedPlaced) {
+    for (; this.placedKnown < this.carriedPlaced.length; this.placedKnown++) {
+      const entry = this.carriedPlaced[this.placedKnown]!;
       if (entry.isRemoved) continue;
       this.put(blockKey(entry.queueSerial, entry.baseOffset), storedBlock(entry, entry.place!));
     }
-    await this.writeSome();
   }
 
   private async addLightQueue(lightQueue: LightQueue): Promise<void> {
@@ -219,7 +226,8 @@ export class Checkpointer {
     for (const chunk of lightQueue.takeUnsaved()) this.put(chunkKey(serial, chunk.end), chunk.encode());
     this.afterwards.push(() => lightQueue.saved(first, appended));
     if (first > lightQueue.storedFrom) {
-      await this.deleteRange(chunkKey(serial, lightQueue.storedFrom), chunkKey(serial, first + 1));
+      const range = this.store.range(chunkKey(serial, lightQueue.storedFrom), chunkKey(serial, first + 1));
+      for await (const [key] of range) this.operations.push({ type: 'del', key });
     }
     await this.writeSome();
   }
@@ -248,13 +256,17 @@ export class Checkpointer {
   }
 
   private writeSome(): Promise<void> | undefined {
-    return this.operations.length < OPERATIONS_PER_WRITE ? undefined : this.writeOperations(OPERATIONS_PER_WRITE);
+    return this.operations.length < this.options.operationsPerWrite ? undefined : this.writeOperations();
   }
 
-  /** Parts must not get ahead of the log: what a crash takes from it must not be in them. */
-  private async writeOperations(atLeast: number): Promise<void> {
+  /**
+   * Parts must not get ahead of the log: what a crash takes from it must not be in them. And the part of a queue counts on
+   * its blocks, since replay skips what it has: those in files are durable first, and in the same write.
+   */
+  private async writeOperations(): Promise<void> {
+    await this.blocks.flush();
+    this.addPlacedBlocks();
     const { operations } = this;
-    if (operations.length < atLeast) return;
     this.operations = [];
     await this.log.wal.sync();
     await this.store.write(operations);

@@ -33,6 +33,24 @@ export async function restore(state: EngineState, store: KeyValueStore, blocks: 
   return new Restorer(state, store, blocks).run();
 }
 
+/**
+ * After the replay, which knows of messages that retention removed while a checkpoint was written.
+ * @throws CorruptLogError when blocks are missing
+ */
+export function checkWhole(state: EngineState): void {
+  for (const { queues } of state.topics.values()) {
+    for (const { serial, topic, id, first, appended, blocks } of queues) {
+      let next = first;
+      for (const block of blocks) {
+        if (block.baseOffset > next) break;
+        // The newest one is still being filled.
+        next = block.content?.nextOffset ?? block.nextOffset;
+      }
+      if (next < appended) throw new CorruptLogError(`queue ${id} of topic ${topic} (${serial}) lacks offset ${next}`);
+    }
+  }
+}
+
 class Restorer {
   private readonly state: EngineState;
   private readonly store: KeyValueStore;
@@ -56,7 +74,6 @@ class Restorer {
     await this.readSpecs();
     await this.readQueues();
     await this.readBlocks();
-    this.checkWhole();
     await this.readLightQueues();
     await this.readConsumptions();
     await this.readHeldAndMeta();
@@ -115,21 +132,6 @@ class Restorer {
       entry.place = stored.place;
       queue.restore(entry);
       if (stored.place.kind === 'file') this.blocks.restore(entry, stored.place);
-    }
-  }
-
-  /** @throws CorruptLogError when blocks are missing */
-  private checkWhole(): void {
-    for (const { queues } of this.state.topics.values()) {
-      for (const { serial, topic, id, first, appended, blocks } of queues) {
-        let next = first;
-        for (const block of blocks) {
-          if (block.baseOffset > next) break;
-          next = block.nextOffset;
-        }
-        if (next < appended)
-          throw new CorruptLogError(`queue ${id} of topic ${topic} (${serial}) lacks offset ${next}`);
-      }
     }
   }
 

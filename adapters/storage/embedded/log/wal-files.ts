@@ -1,6 +1,6 @@
 import type { Clock } from '../../../../core/ports/clock.ts';
 import { isDiskFull, writeFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
-import { decodeFileHeader, encodeFileHeader, SECTOR_BYTES } from './wal-format.ts';
+import { decodeFileHeader, encodeFileHeader, isDamagedHeader, SECTOR_BYTES } from './wal-format.ts';
 import { CorruptLogError, hasSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from './wal-scan.ts';
 
 export interface WalFile {
@@ -228,7 +228,10 @@ class LogScan {
   /** Undefined when the file is not part of the log. @throws CorruptLogError */
   scan(content: Buffer, number: number): ScannedFile | undefined {
     const header = decodeFileHeader(content, number);
-    if (header === undefined) return undefined;
+    if (header === undefined) {
+      if (isDamagedHeader(content)) throw missing(number, this.nextSequence);
+      return undefined;
+    }
     // Files below the checkpoint may be left over, with gaps between them.
     if (header.firstSequence > Math.max(this.nextSequence, this.checkpointed + 1))
       throw missing(number, this.nextSequence);

@@ -56,10 +56,18 @@ export function encodeFileHeader({ number, firstSequence }: WalFileHeader): Buff
 
 /** Undefined when it is none, or one of another file that was used again. */
 export function decodeFileHeader(buffer: Buffer, number: number): WalFileHeader | undefined {
-  if (buffer.length < HEADER_BYTES || buffer.readUInt32LE(4) !== FILE_MAGIC) return undefined;
-  if (buffer.readUInt32LE(0) !== crc32(buffer.subarray(4, HEADER_BYTES))) return undefined;
-  if (buffer.readUInt32LE(12) !== number) return undefined;
+  if (!isSoundHeader(buffer) || buffer.readUInt32LE(12) !== number) return undefined;
   return { number, firstSequence: buffer.readDoubleLE(16) };
+}
+
+/** A sector is written as a whole: what is neither a header nor zeros does not come from a crash. */
+export function isDamagedHeader(buffer: Buffer): boolean {
+  return buffer.length >= SECTOR_BYTES && !isSoundHeader(buffer) && buffer.subarray(0, SECTOR_BYTES).some(Boolean);
+}
+
+function isSoundHeader(buffer: Buffer): boolean {
+  if (buffer.length < HEADER_BYTES || buffer.readUInt32LE(4) !== FILE_MAGIC) return false;
+  return buffer.readUInt32LE(0) === crc32(buffer.subarray(4, HEADER_BYTES));
 }
 
 /** Completes a frame whose payload stands in [FRAME_HEADER_BYTES, end) of the buffer. @returns its bytes, padding included */

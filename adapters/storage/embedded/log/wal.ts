@@ -114,8 +114,9 @@ export class Wal {
     return at;
   }
 
-  /** Calls back when everything reserved so far is durable. */
+  /** Calls back when everything reserved so far is durable; never after a failure. */
   whenDurable(callback: () => void): void {
+    if (this.hasFailed) return;
     if (this.filling.count > 0) this.filling.waiting.push(callback);
     else if (this.isWriting) this.inFlight.waiting.push(callback);
     else queueMicrotask(callback);
@@ -179,7 +180,7 @@ export class Wal {
     const firstSequence = this.lastSequence - batch.count + 1;
     const bytes = sealFrame(batch.buffer, batch.length, firstSequence, batch.count, this.options.flush === 'sync');
     this.write(batch.buffer.subarray(0, bytes), firstSequence).then(
-      () => this.written(batch),
+      () => this.written(batch, bytes),
       (error: Error) => this.fail(error),
     );
   }
@@ -215,13 +216,16 @@ export class Wal {
     }
   }
 
-  private written(batch: Batch): void {
+  private written(batch: Batch, bytes: number): void {
+    // A sync failed meanwhile: nothing is acknowledged from then on.
+    if (this.hasFailed) return;
     const { statistics, options } = this;
     statistics.commits++;
     statistics.commitBytes += batch.length;
     if (options.flush === 'sync') statistics.syncs++;
     else if (options.flush === 'interval') this.armSync();
-    this.writtenBytes += batch.length;
+    // With what fills the last sector: small commits make a large log, too.
+    this.writtenBytes += bytes;
     this.hooks.onWritten();
     this.isWriting = false;
     const { waiting } = batch;
