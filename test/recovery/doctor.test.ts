@@ -30,6 +30,7 @@ async function start(dir: string): Promise<EngineAndMeta> {
     blockBytesMax: 256 * 1024,
     segmentFileBytes: 1024 * 1024,
     diskFreeBytesMin: 0,
+    operationsPerWrite: 2000,
   });
   const opened = withMeta(storage);
   await opened.engine.start({ clock: new SystemClock(), log: SILENT, onFailure: fail });
