@@ -20,7 +20,7 @@ process.env['GRPC_DEFAULT_SSL_ROOTS_FILE_PATH'] = certFile;
 const { ConsumeResult, Producer, PushConsumer, SimpleConsumer } = await import('rocketmq-client-nodejs');
 
 const { startTestGateway } = await import('../helpers/gateway.ts');
-const { mqttPort, grpcPort } = await startTestGateway([
+const { gateway, mqttPort, grpcPort } = await startTestGateway([
   `grpc.tls={ certFile: ${certFile}, keyFile: ${keyFile} }`,
   `engine.dir=${join(folder, 'data')}`,
 ]);
