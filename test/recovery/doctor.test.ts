@@ -224,7 +224,8 @@ t.test('entries of a light queue that are missing', async (t) => {
 t.test('a block that is missing', async (t) => {
   const dir = copyOf(t, written.stopped);
   await deleteFirstKey(dir, 'b/', 'b0');
-  t.match(await damagesOf(dir), ['queue 0 of orders: neither the checkpoint nor the log has offset 0']);
+  // A start refuses it too, sooner or later in its way.
+  t.match(await damagesOf(dir), [/queue 0 of (topic )?orders.* offset 0$/]);
 });
 
 t.test('what cannot be examined', async (t) => {

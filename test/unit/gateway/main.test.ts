@@ -26,6 +26,8 @@ t.test('a port that is taken', async (t) => {
     `mqtt.listeners=[{ port: ${port} }]`,
     '--set',
     'grpc.listeners=[{ port: 0 }]',
+    '--set',
+    'engine.type=memory',
   );
   t.match(result, { code: 1, stderr: new RegExp(`cannot listen for mqtt on 127.0.0.1:${port}: `) });
 });
