@@ -1,7 +1,7 @@
 import type { FileSystem } from '../disk/file-system.ts';
 import { readRecords } from '../log/record-codec.ts';
 import type { Replay } from '../log/record-log.ts';
-import { decodeFileHeader, isTornFrame } from '../log/wal-format.ts';
+import { decodeFileHeader, isDamagedHeader, isTornFrame } from '../log/wal-format.ts';
 import { findSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from '../log/wal-scan.ts';
 
 /** Gets what is found, one line each. */
@@ -80,7 +80,11 @@ export class ExaminedLog {
     this.figures.bytes += content.length;
     const header = decodeFileHeader(content, Number.parseInt(name, 10));
     if (header === undefined) {
-      // Filled ahead and not begun, or begun by a write that a crash cut off: unless later frames prove that it was.
+      if (isDamagedHeader(content)) {
+        this.hasBegunFile = true;
+        this.damage(`wal/${name}: the header is damaged`);
+      }
+      // Else filled ahead and not begun, or begun by a write that a crash cut off: unless later frames prove that it was.
       this.goOnBehind(name, content, { end: 0, nextSequence: this.nextSequence });
       return;
     }
@@ -103,7 +107,7 @@ export class ExaminedLog {
       const { end, nextSequence } = before;
       const last = found.firstSequence - 1;
       const records = last > nextSequence ? `records ${nextSequence} to ${last}` : `record ${nextSequence}`;
-      this.damage(`wal/${name}: damaged at byte ${end}: ${records} cannot be read, and were acknowledged`);
+      this.damage(`wal/${name}: damaged at byte ${end}: ${records} cannot be read although acknowledged`);
       before = scanFrames(content, found.firstSequence, (frame) => this.take(name, frame), found.at);
       this.nextSequence = Math.max(this.nextSequence, before.nextSequence);
     }
