@@ -1,4 +1,5 @@
 import * as fs from 'node:fs';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { DiskFile, FileSystem, OpenOptions } from './file-system.ts';
 
@@ -14,8 +15,17 @@ const HAS_DURABLE_WRITES = process.platform === 'linux';
 
 /** The disk of this machine. */
 export class NodeFileSystem implements FileSystem {
+  /** Not with `recursive`: where the parent is there and takes no directories, as /proc, Node never ends trying. */
   async makeDirectory(path: string): Promise<void> {
-    await fs.promises.mkdir(path, { recursive: true });
+    try {
+      await fs.promises.mkdir(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST' && (await fs.promises.stat(path)).isDirectory()) return;
+      if (code !== 'ENOENT' || dirname(path) === path) throw error;
+      await this.makeDirectory(dirname(path));
+      await fs.promises.mkdir(path);
+    }
   }
 
   async list(path: string): Promise<string[]> {
