@@ -122,6 +122,11 @@ export class Broker {
     return this.receiving.settle(batch);
   }
 
+  /** Takes back a delayed message that is not delivered yet, by the handle its sending gave. */
+  recall(handle: string): Promise<Outcome<{ readonly messageId: string }>> {
+    return this.ports.engine.cancelDelayed(handle);
+  }
+
   /** A client whose leases were renewed is gone: what it held comes back. */
   releaseLeasesOf(owner: string): Promise<void> {
     return this.renewal.releaseOwner(owner);

@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --initial-old-space-size=512
 import { parseArgs } from 'node:util';
 import { startGateway, type Gateway } from './compose.ts';
+import { runDoctor } from './cli/doctor.ts';
 import { runHashPassword } from './cli/hash-password.ts';
 import { ConfigError, loadConfig, parseConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
@@ -10,10 +11,12 @@ const EXIT_STORAGE_FAILED = 3;
 
 const USAGE = `Usage: gantry [options]
        gantry hash-password       reads a password, prints the verifier for the configuration
+       gantry doctor DIR [--all]  checks a data directory and prints what is in it; exit code 0 sound, 1 damaged
 
   -c, --config FILE     YAML configuration (config/gantry.yaml describes every key); without it, defaults
   -s, --set KEY=VALUE   overrides one key, for example --set mqtt.inflightMax=500; may be repeated
       --check           checks the configuration and ends
+      --all             doctor: lists all light queues
   -h, --help            prints this text
 `;
 
@@ -28,6 +31,7 @@ async function main(): Promise<void> {
       config: { type: 'string', short: 'c' },
       set: { type: 'string', short: 's', multiple: true, default: [] },
       check: { type: 'boolean', default: false },
+      all: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -36,6 +40,10 @@ async function main(): Promise<void> {
     return;
   }
   if (positionals[0] === 'hash-password') return runHashPassword();
+  if (positionals[0] === 'doctor') {
+    process.exitCode = await runDoctor(positionals.slice(1), values.all);
+    return;
+  }
   if (positionals.length > 0) throw new ConfigError(`unknown command ${positionals[0]}\n${USAGE}`);
   const config =
     values.config === undefined

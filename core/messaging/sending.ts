@@ -88,7 +88,8 @@ export class Sending {
       const { route } = to;
       outgoing.lightQueues = route.lightQueues;
       outgoing.queue = message.isPlain ? to.queue : this.chooseQueue(message, to);
-      if (route.live.length === 0) continue;
+      // Live subscribers are not there for messages that come later.
+      if (route.live.length === 0 || message.hasDeliveryTime) continue;
       // At most once is handed over at once; anything stronger becomes visible when durable.
       if (message.qos === 0) deliverLive(message, route);
       else (waitingLive ??= []).push({ message, route, accepted: i - (refused?.size ?? 0) });

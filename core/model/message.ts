@@ -81,7 +81,7 @@ export class Message {
     return expiresAt !== 0 && expiresAt <= nowMs;
   }
   get hasDeliveryTime(): boolean {
-    return (this.buffer[this.start + 1]! & MessageFlag.hasDeliveryTime) !== 0;
+    return !this.isPlain && (this.buffer[this.start + 1]! & MessageFlag.hasDeliveryTime) !== 0;
   }
   /** Milliseconds since the epoch; 0 at once. */
   get deliverAt(): number {

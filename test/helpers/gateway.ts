@@ -12,20 +12,24 @@ export interface TestGateway {
   readonly grpcPort: number;
 }
 
-/** A whole gateway in this process, on free ports and in a directory of its own. `overrides` as for --set. */
+/**
+ * A whole gateway in this process, on free ports. `overrides` as for --set; without an `engine.dir` among them it has a
+ * directory of its own, for as long as it runs.
+ */
 export async function startTestGateway(overrides: readonly string[] = []): Promise<TestGateway> {
-  const dir = await mkdtemp(join(tmpdir(), 'gantry-'));
+  const isGiven = overrides.some((setting) => setting.startsWith('engine.dir='));
+  const dir = isGiven ? undefined : await mkdtemp(join(tmpdir(), 'gantry-'));
   const config = parseConfig('', 'test', [
     'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
     'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
     'shutdownGraceMs=1000',
-    `engine.dir=${dir}`,
+    ...(dir === undefined ? [] : [`engine.dir=${dir}`]),
     ...overrides,
   ]);
   const started = await startGateway(config, SILENT, fail);
   const stop = async (): Promise<void> => {
     await started.stop();
-    await rm(dir, { recursive: true, force: true });
+    if (dir !== undefined) await rm(dir, { recursive: true, force: true });
   };
   const gateway = { ...started, stop };
   const portOf = (protocol: string): number => gateway.listeners.find((l) => l.protocol === protocol)!.address.port;

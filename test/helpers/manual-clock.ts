@@ -69,7 +69,8 @@ export class MicrotaskClock extends ManualClock {
   }
 }
 
-async function turns(count: number): Promise<void> {
+/** Resolves after that many turns of the microtask queue. */
+export async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await TURN;
 }
 

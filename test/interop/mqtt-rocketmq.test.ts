@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type IPublishPacket, type MqttClient } from 'mqtt';
@@ -22,12 +22,14 @@ const { ConsumeResult, Producer, PushConsumer, SimpleConsumer } = await import('
 const { startTestGateway } = await import('../helpers/gateway.ts');
 const { gateway, mqttPort, grpcPort } = await startTestGateway([
   `grpc.tls={ certFile: ${certFile}, keyFile: ${keyFile} }`,
+  `engine.dir=${join(folder, 'data')}`,
 ]);
 const base = { endpoints: `127.0.0.1:${grpcPort}`, namespace: '', logger: quiet };
-t.teardown(async () => {
-  await gateway.stop();
-  // The push consumer of rocketmq-client-nodejs 1.0.8 goes on trying to receive after its shutdown and keeps the process alive.
-  setTimeout(() => process.exit(), 1000).unref();
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+t.teardown(() => {
+  // The push consumer of rocketmq-client-nodejs 1.0.8 goes on trying to receive after its shutdown. That keeps the process
+  // alive, and fails with nobody to handle it when the gateway goes away: so the gateway ends with the process.
+  setTimeout(() => process.exit(), 500);
 });
 
 function until<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

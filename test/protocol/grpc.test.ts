@@ -123,7 +123,7 @@ t.test('a call without a client id', async (t) => {
 
 t.test('calls that are not implemented say so in the body', async (t) => {
   const c = client(t);
-  const names = ['EndTransaction', 'GetOffset', 'QueryOffset', 'RecallMessage', 'SyncLiteSubscription', 'UpdateOffset'];
+  const names = ['EndTransaction', 'GetOffset', 'QueryOffset', 'SyncLiteSubscription', 'UpdateOffset'];
   for (const name of names as 'GetOffset'[]) {
     t.equal((await c.call(name, {})).status?.code, 'NOT_IMPLEMENTED', name);
   }
@@ -274,7 +274,7 @@ t.test('messages that are refused', async (t) => {
   await server.broker.topics.put({ name: 'fifo-only', type: 'FIFO' });
   const refused: [string, ReturnType<typeof message>][] = [
     ['UNSUPPORTED', message('refused', 'x', { messageType: 'TRANSACTION' })],
-    ['UNSUPPORTED', message('refused', 'x', { messageType: 'DELAY', deliveryTimestamp: fromMs(Date.now() + 60_000) })],
+    ['ILLEGAL_DELIVERY_TIME', message('refused', 'x', { deliveryTimestamp: fromMs(Date.now() + 400 * 86_400_000) })],
     ['UNSUPPORTED', message('refused', 'x', { priority: 1 })],
     ['UNSUPPORTED', message('refused', 'x', { liteTopic: 'l' })],
     ['MESSAGE_PROPERTY_CONFLICT_WITH_TYPE', message('fifo-only', 'x')],
@@ -291,6 +291,26 @@ t.test('messages that are refused', async (t) => {
   }
   t.match(await c.send('fifo-only', 'x'), { status: { message: /expected type is FIFO, but actual type is NORMAL/ } });
   t.match(await c.send('refused', Buffer.alloc(4 * 1024 * 1024)), { status: { code: 'OK' } }, 'the limit itself');
+});
+
+t.test('delayed messages come when they are due, and can be taken back before', async (t) => {
+  const c = client(t);
+  const deliverAt = Date.now() + 300;
+  const far = fromMs(Date.now() + 3_600_000);
+  const delayed = (body: string, at: { seconds: number; nanos: number }) =>
+    c.call('SendMessage', { messages: [message('later', body, { messageType: 'DELAY', deliveryTimestamp: at })] });
+  const { entries } = await delayed('soon', fromMs(deliverAt));
+  t.match(entries, [{ status: { code: 'OK' } }]);
+  const recalled = (await delayed('never', far)).entries[0]!;
+  const recall = (recallHandle: string) =>
+    c.call('RecallMessage', { topic: { name: 'later', resourceNamespace: '' }, recallHandle });
+  t.match(await recall(recalled.recallHandle), { status: { code: 'OK' }, messageId: recalled.messageId });
+  t.match(await recall(recalled.recallHandle), { status: { code: 'BAD_REQUEST' } });
+  const [got] = await c.receive('later-g', 'later');
+  t.match(got, { systemProperties: { messageType: 'DELAY' } });
+  t.equal(got?.body.toString(), 'soon');
+  t.ok(Date.now() >= deliverAt, 'not before its time');
+  t.match(await recall(entries[0]!.recallHandle), { status: { code: 'BAD_REQUEST' } });
 });
 
 t.test('a receive serves all queues, whichever it names', async (t) => {

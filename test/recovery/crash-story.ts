@@ -6,7 +6,7 @@ import { OutgoingMessage, type Delivery, type Settlement } from '../../core/port
 import { addGroup, addTopic, NEVER_ABORTED, readUpTo, request } from '../contract/fixture.ts';
 import { FaultDisk } from '../helpers/fault-disk.ts';
 import { startOnDisk, TINY, type DiskEngine } from '../helpers/fault-engine.ts';
-import { MicrotaskClock } from '../helpers/manual-clock.ts';
+import { MicrotaskClock, turns } from '../helpers/manual-clock.ts';
 import type { Random } from '../helpers/random.ts';
 
 export class Violation extends Error {}
@@ -48,6 +48,8 @@ const SMALL: DiskStorageOptions = {
   cacheBytes: 1024,
 };
 const LEASE_MS = 30_000;
+const ROOMY = 2 ** 50;
+const PATIENCE_TURNS = 4000;
 
 /** A seeded life of an engine over several crashes, and a journal of what its callers were told. */
 export class CrashStory {
@@ -77,15 +79,18 @@ export class CrashStory {
 
   async play(lives: number, steps: number): Promise<void> {
     for (let life = 0; life < lives; life++) {
-      if (life > 0) this.disk = this.disk.crash({ shortWriteProbability: this.random.chance(0.3) ? 0.2 : 0 });
+      if (life > 0)
+        this.disk = this.disk.crash({ bytesMax: ROOMY, shortWriteProbability: this.random.chance(0.3) ? 0.2 : 0 });
       const { faults } = this.disk;
       const dice = this.random.below(10);
       // The whole life from the first byte of its recovery on.
       if (dice < 6) faults.crashAtMutation = 1 + this.random.below(70);
       else if (dice < 8) faults.failAtSync = 1 + this.random.below(40);
+      else if (dice < 9) faults.bytesMax = this.disk.life.usedBytes + this.random.below(40_000);
+      else faults.readFlipProbability = 0.05;
       await this.live(steps);
     }
-    this.disk = this.disk.crash();
+    this.disk = this.disk.crash({ bytesMax: ROOMY });
     await this.start();
     await this.check();
     await this.drain();
@@ -95,14 +100,24 @@ export class CrashStory {
   /** Until the crash, or for some steps. */
   private async live(steps: number): Promise<void> {
     const start = this.start();
-    const dead = Promise.race([this.disk.life.crashed, this.failed]).then(() => 'dead' as const);
+    // On a full disk everything may wait for space that never comes.
+    const isFull = this.disk.faults.bytesMax < ROOMY;
+    const given = isFull ? [turns(PATIENCE_TURNS)] : [];
+    const dead = Promise.race([this.disk.life.crashed, this.failed, ...given]).then(() => 'dead' as const);
     // A recovery may fail as a process does: with an error.
-    const begun = await Promise.race([dead, start.then(() => 'begun' as const, failedToStart)]);
+    const begun = await Promise.race([
+      dead,
+      start.then(
+        () => 'begun' as const,
+        (error) => this.failedToStart(error),
+      ),
+    ]);
     if (begun !== 'begun') return;
-    const checked = await Promise.race([dead, this.check().then(() => 'checked' as const)]);
+    const checked = await Promise.race([dead, this.check().then(() => 'checked' as const, readWrongly)]);
     if (checked === 'dead') return;
     for (let i = 0; i < steps; i++) {
       const done = this.step().catch((error: unknown) => {
+        if (isDamage(error)) return;
         throw error instanceof Violation ? error : new Violation(`${String(error)}: ${(error as Error).stack}`);
       });
       // Some wait for each other, some go at once.
@@ -110,6 +125,13 @@ export class CrashStory {
       done.catch(() => undefined);
     }
     await Promise.race([dead, this.clock.settle()]);
+  }
+
+  /** A process that cannot read its disk, or finds it full, ends with an error, as one that is killed. */
+  private failedToStart(error: NodeJS.ErrnoException): 'dead' {
+    const isFlipping = this.disk.faults.readFlipProbability > 0;
+    if (error.code === 'EIO' || error.code === 'ENOSPC' || isFlipping) return 'dead';
+    throw error;
   }
 
   private async start(): Promise<void> {
@@ -172,6 +194,10 @@ export class CrashStory {
     const outcomes = await this.running!.engine.send(made.map(({ outgoing }) => outgoing));
     made.forEach(({ sent, id }, i) => {
       const outcome = outcomes[i]!;
+      if (!outcome.ok && outcome.error.code === 'STORE_FULL') {
+        this.sent.delete(id);
+        return;
+      }
       if (!outcome.ok) throw new Violation(`${id} was refused: ${outcome.error.message}`);
       Object.assign(sent, { known: 'confirmed', offset: outcome.value.offset, handle: outcome.value.recallHandle });
     });
@@ -387,8 +413,12 @@ function idOf(body: Buffer): string {
   return body.toString('latin1', 0, body.indexOf(' '));
 }
 
-/** A process that cannot read its disk ends with an error, as one that is killed; wrong data is something else. */
-function failedToStart(error: NodeJS.ErrnoException): 'dead' {
-  if (error.code === 'EIO') return 'dead';
+function readWrongly(error: unknown): 'dead' {
+  if (isDamage(error)) return 'dead';
   throw error;
+}
+
+/** What was read is not what was written, and the engine noticed. */
+function isDamage(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'CORRUPT';
 }

@@ -11,7 +11,7 @@ import { heartbeat, notifyClientTermination } from './clients.ts';
 import type { Parts } from './parts.ts';
 import { Receiving } from './receiving.ts';
 import { queryAssignment, queryRoute } from './routes.ts';
-import { sendMessage } from './sending.ts';
+import { recallMessage, sendMessage } from './sending.ts';
 import { ackMessage, changeInvisibleDuration, forwardMessageToDeadLetterQueue } from './settling.ts';
 import { TelemetrySession } from './telemetry.ts';
 import { unary } from './unary.ts';
@@ -39,7 +39,7 @@ export function messagingHandlers(parts: Parts): MessagingServiceHandlers {
     GetOffset: notImplemented,
     PullMessage: pullNotImplemented,
     QueryOffset: notImplemented,
-    RecallMessage: notImplemented,
+    RecallMessage: unary(parts, (request, context) => recallMessage(parts, request, context)),
     SyncLiteSubscription: notImplemented,
     UpdateOffset: notImplemented,
   };

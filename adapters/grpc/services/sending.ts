@@ -5,6 +5,8 @@ import { OutgoingMessage, type Placed } from '../../../core/ports/message-engine
 import { nameOf, requireTopic } from '../access.ts';
 import type { CallContext } from '../call-context.ts';
 import type { Message__Output } from '../proto/generated/apache/rocketmq/v2/Message.ts';
+import type { RecallMessageRequest__Output } from '../proto/generated/apache/rocketmq/v2/RecallMessageRequest.ts';
+import type { RecallMessageResponse } from '../proto/generated/apache/rocketmq/v2/RecallMessageResponse.ts';
 import type { SendMessageRequest__Output } from '../proto/generated/apache/rocketmq/v2/SendMessageRequest.ts';
 import type { SendMessageResponse } from '../proto/generated/apache/rocketmq/v2/SendMessageResponse.ts';
 import type { SendResultEntry } from '../proto/generated/apache/rocketmq/v2/SendResultEntry.ts';
@@ -80,5 +82,20 @@ function entryOf(message: Message__Output, outcome: Outcome<Placed>): Entry {
   if (!outcome.ok) return { status: statusOf(outcome.error) };
   const messageId = message.systemProperties!.messageId;
   // For messages that are no transaction both ids are the same; the Node.js client's tests look for it.
-  return { status: OK, messageId, transactionId: messageId, offset: outcome.value.offset };
+  const { offset, recallHandle = '' } = outcome.value;
+  return { status: OK, messageId, transactionId: messageId, offset: Math.max(0, offset), recallHandle };
+}
+
+/** A delayed message is not to be delivered. */
+export async function recallMessage(
+  { broker, clients }: Parts,
+  request: RecallMessageRequest__Output,
+  context: CallContext,
+): Promise<RecallMessageResponse> {
+  const topic = nameOf(request.topic);
+  checkTopicName(topic);
+  requireTopic(broker, context, 'PUB', topic, undefined);
+  clients.seen(context);
+  const outcome = await broker.recall(request.recallHandle);
+  return outcome.ok ? { status: OK, messageId: outcome.value.messageId } : { status: statusOf(outcome.error) };
 }

@@ -145,7 +145,7 @@ export class DiskStorage implements Storage {
   }
 
   statistics(): StorageStatistics {
-    return this.log.wal.statistics;
+    return { ...this.log.wal.statistics };
   }
 
   /** A directory is a name in the one above: durable with that. */

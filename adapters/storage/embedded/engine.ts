@@ -158,7 +158,11 @@ export class EmbeddedEngine implements MessageEngine {
       const outgoing = batch[i]!;
       // Batches are mostly runs of one queue.
       if (outgoing.queue !== queue?.id || outgoing.topic !== queue.topic) queue = this.queueOf(outgoing);
-      outcomes.push(queue === undefined ? noQueue(outgoing) : succeeded(this.place(queue, outgoing, at)));
+      if (isTooFar(outgoing, at)) {
+        outcomes.push(tooFar());
+        continue;
+      }
+      outcomes.push(queue === undefined ? noQueue(outgoing) : this.place(queue, outgoing, at));
     }
     return journal.commit(outcomes);
   }
@@ -208,11 +212,12 @@ export class EmbeddedEngine implements MessageEngine {
     const missing = send.find((outgoing) => this.queueOf(outgoing) === undefined);
     if (missing !== undefined) return noQueue(missing);
     const at = this.clock.now();
+    if (send.some((outgoing) => isTooFar(outgoing, at))) return tooFar();
     const leases = settle.map((settlement) => this.settling.liveLease(settlement, at));
     const repeats = new Set(settle.map(({ receipt }) => receipt)).size < settle.length;
     if (repeats || leases.includes(undefined)) return stale();
     this.journal.begin(at);
-    const placed = send.map((outgoing) => this.place(this.queueOf(outgoing)!, outgoing, at));
+    const placed = send.map((outgoing) => this.place(this.queueOf(outgoing)!, outgoing, at)).map(({ value }) => value);
     settle.forEach((settlement, i) => this.settling.apply(settlement, leases[i]!, at, dead));
     await this.journal.commit(undefined);
     for (const lease of leases) this.parked.wakeGroup(lease!.group.spec.name);
@@ -291,13 +296,19 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   /** Adds the message to the commit in progress. */
-  private place(queue: MessageQueue, outgoing: OutgoingMessage, at: number): Placed {
+  private place(
+    queue: MessageQueue,
+    outgoing: OutgoingMessage,
+    at: number,
+  ): { readonly ok: true; readonly value: Placed } {
     const { message } = outgoing;
     if (message.hasDeliveryTime && message.deliverAt > at) {
-      return { queue: queue.id, offset: -1, storedAt: at, recallHandle: this.holding.delay(queue, outgoing) };
+      const recallHandle = this.holding.delay(queue, outgoing);
+      return { ok: true, value: { queue: queue.id, offset: -1, storedAt: at, recallHandle } };
     }
     const targets = this.journal.state.lightTargets(outgoing.lightQueues);
-    return { queue: queue.id, offset: this.journal.send(queue, message, at, targets), storedAt: at };
+    const offset = this.journal.send(queue, message, at, targets);
+    return { ok: true, value: { queue: queue.id, offset, storedAt: at } };
   }
 
   private makeVisible(touched: Touched): void {
@@ -342,6 +353,14 @@ export class EmbeddedEngine implements MessageEngine {
 
 function noQueue({ queue, topic }: OutgoingMessage): { ok: false; error: BrokerError } {
   return failed('TOPIC_NOT_FOUND', `no queue ${queue} in topic ${topic}`);
+}
+
+function isTooFar({ message }: OutgoingMessage, at: number): boolean {
+  return message.hasDeliveryTime && message.deliverAt > at + DELAY_MAX_MS;
+}
+
+function tooFar(): { ok: false; error: BrokerError } {
+  return failed('ILLEGAL_DELIVERY_TIME', `a message can be delayed by ${DELAY_MAX_MS / 86_400_000} days at most`);
 }
 
 function isSame(a: object, b: object): boolean {

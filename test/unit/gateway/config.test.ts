@@ -20,7 +20,7 @@ t.test('defaults', async (t) => {
   const config = parseConfig('', 'nothing');
   t.match(config, {
     log: { level: 'info' },
-    engine: { type: 'memory' },
+    engine: { type: 'embedded', dir: 'data', flush: 'sync' },
     grpc: { listeners: [{ host: '127.0.0.1', port: 8081 }] },
     users: [],
     anonymous: false,

@@ -6,7 +6,8 @@ import { runGateway, startGatewayProcess } from '../../helpers/gateway-process.t
 t.test('flags', async (t) => {
   const help = await runGateway('--help');
   t.match(help, { code: 0, stdout: /^Usage: gantry/, stderr: '' });
-  for (const flag of ['--config', '--set', '--check', 'hash-password']) t.ok(help.stdout.includes(flag), flag);
+  for (const flag of ['--config', '--set', '--check', 'hash-password', 'doctor'])
+    t.ok(help.stdout.includes(flag), flag);
   t.match(await runGateway('--check'), { code: 0, stdout: 'the configuration is fine\n' });
   t.match(await runGateway('-c', 'config/gantry.yaml', '--check'), { code: 0 });
   t.match(await runGateway('--set', 'mqtt.inflightMax=0', '--check'), { code: 2, stderr: /mqtt\.inflightMax: / });
@@ -25,6 +26,8 @@ t.test('a port that is taken', async (t) => {
     `mqtt.listeners=[{ port: ${port} }]`,
     '--set',
     'grpc.listeners=[{ port: 0 }]',
+    '--set',
+    'engine.type=memory',
   );
   t.match(result, { code: 1, stderr: new RegExp(`cannot listen for mqtt on 127.0.0.1:${port}: `) });
 });

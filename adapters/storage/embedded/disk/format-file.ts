@@ -21,7 +21,8 @@ export async function checkFormat(fileSystem: FileSystem, directory: string): Pr
   throw new Error(`${directory} has data format ${format}; this version of Gantry reads up to ${DATA_FORMAT}`);
 }
 
-async function readFormat(fileSystem: FileSystem, path: string): Promise<number | undefined> {
+/** Undefined when there is nothing in it. */
+export async function readFormat(fileSystem: FileSystem, path: string): Promise<number | undefined> {
   const file = await fileSystem.open(path, { mode: 'read' });
   const buffer = Buffer.alloc(16);
   const bytes = await file.read(buffer, 0);

@@ -1,5 +1,5 @@
-import * as fs from 'node:fs';
 import { dirname } from 'node:path';
+import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import type { DiskFile, FileSystem, OpenOptions } from './file-system.ts';
 
@@ -15,13 +15,13 @@ const HAS_DURABLE_WRITES = process.platform === 'linux';
 
 /** The disk of this machine. */
 export class NodeFileSystem implements FileSystem {
-  /** Not with `recursive`: where the parent is there and takes no directories, as /proc, Node never ends trying. */
   async makeDirectory(path: string): Promise<void> {
     try {
       await fs.promises.mkdir(path);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EEXIST' && (await fs.promises.stat(path)).isDirectory()) return;
+      // Not `recursive`: where nothing can be made, as in /proc, Node tries again for ever.
       if (code !== 'ENOENT' || dirname(path) === path) throw error;
       await this.makeDirectory(dirname(path));
       await fs.promises.mkdir(path);

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../../core/ports/clock.ts';
 import { isDiskFull, writeFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
-import { decodeFileHeader, encodeFileHeader, isDamagedHeader, SECTOR_BYTES } from './wal-format.ts';
+import { decodeFileHeader, decodeFrame, encodeFileHeader, isDamagedHeader, SECTOR_BYTES } from './wal-format.ts';
 import { CorruptLogError, hasSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from './wal-scan.ts';
 
 export interface WalFile {
@@ -86,7 +86,7 @@ export class WalFiles {
       last = { number, file, bytes: Math.max(content.length, this.options.fileBytes), position: scanned.end };
     }
     if (last === undefined) last = await this.begin(checkpointed + 1);
-    else await eraseBehind(last);
+    else await eraseBehind(last, scan.nextSequence);
     this.currentNumber = last.number;
     return { file: last, lastSequence: scan.nextSequence - 1 };
   }
@@ -251,10 +251,13 @@ function missing(number: number, sequence: number): CorruptLogError {
   );
 }
 
-async function eraseBehind({ file, position }: WalFile): Promise<void> {
+/** @throws CorruptLogError when a second look finds what the first did not */
+async function eraseBehind({ number, file, position }: WalFile, nextSequence: number): Promise<void> {
   const size = await file.size();
   const rest = Buffer.allocUnsafeSlow(Math.max(0, size - position));
   await file.read(rest, position);
+  // A disk that reads wrong now and then must not make us erase what is sound.
+  if (decodeFrame(rest, 0)?.firstSequence === nextSequence) throw missing(number, nextSequence);
   if (!isZero(rest)) await writeZeros(file, position, size);
   // A process that was killed left its last writes to the operating system; from here on they count as stored.
   await file.sync();

@@ -105,3 +105,9 @@ export function decodeFrame(buffer: Buffer, at: number): Frame | undefined {
     end: roundToSector(payloadEnd),
   };
 }
+
+/** Whether a write of the frame with that first record got as far as its first sector, and not to its end. */
+export function isTornFrame(buffer: Buffer, at: number, firstSequence: number): boolean {
+  if (at + FRAME_HEADER_BYTES > buffer.length || buffer.readUInt32LE(at + 4) !== FRAME_MAGIC) return false;
+  return buffer.readDoubleLE(at + 16) === firstSequence && decodeFrame(buffer, at) === undefined;
+}

@@ -27,9 +27,10 @@ export function scanFrames(
   content: Buffer,
   firstSequence: number,
   visit: (payload: FramePayload) => void,
+  start = SECTOR_BYTES,
 ): ScannedFile {
   let nextSequence = firstSequence;
-  let at = SECTOR_BYTES;
+  let at = start;
   for (;;) {
     const frame = decodeFrame(content, at);
     // Frames of the file's earlier life have lower sequences.
@@ -45,12 +46,21 @@ export function scanFrames(
  * A crash can only damage the last write. A later frame that was written with a sync proves that what is missing before it
  * was on disk once: that is no torn write but damage.
  */
-export function hasSyncedFrameBehind(content: Buffer, { end, nextSequence }: ScannedFile): boolean {
+export function hasSyncedFrameBehind(content: Buffer, scanned: ScannedFile): boolean {
+  return findSyncedFrameBehind(content, scanned) !== undefined;
+}
+
+/** The first such frame, and where it is. */
+export function findSyncedFrameBehind(
+  content: Buffer,
+  { end, nextSequence }: ScannedFile,
+): { readonly at: number; readonly firstSequence: number } | undefined {
   for (let at = end + SECTOR_BYTES; at < content.length; at += SECTOR_BYTES) {
     const frame = decodeFrame(content, at);
-    if (frame?.isSynced === true && frame.firstSequence > nextSequence) return true;
+    if (frame?.isSynced === true && frame.firstSequence > nextSequence)
+      return { at, firstSequence: frame.firstSequence };
   }
-  return false;
+  return undefined;
 }
 
 function sequences({ firstSequence, count }: Frame): { firstSequence: number; count: number } {

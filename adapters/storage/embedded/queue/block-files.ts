@@ -278,6 +278,6 @@ export class BlockFiles implements BlockStore {
   }
 }
 
-function fileName(queueSerial: number, base: number): string {
+export function fileName(queueSerial: number, base: number): string {
   return `${queueSerial.toString(16).padStart(8, '0')}-${base.toString(16).padStart(14, '0')}.seg`;
 }
