@@ -59,6 +59,13 @@ async function run(config: Config): Promise<void> {
     log.error({ err: error }, 'the storage failed: nothing can be acknowledged any more');
     process.exit(EXIT_STORAGE_FAILED);
   });
+  // First: whoever reads that it listens may stop it at once.
+  stopOnSignal(gateway, log);
+  // A defect must not go on in an unknown state: it is logged, and the supervisor starts a clean process.
+  process.on('uncaughtException', (error) => {
+    log.error({ err: error }, 'uncaught exception');
+    process.exit(1);
+  });
   for (const { protocol, address } of gateway.listeners) {
     log.info({ protocol, ...address }, `${protocol} listens on ${address.host}:${address.port}`);
   }
@@ -66,12 +73,6 @@ async function run(config: Config): Promise<void> {
   const { type, dir, flush } = config.engine;
   if (type === 'memory') log.warn({ engine: type }, 'messages are kept in memory and end with this process');
   else log.info({ engine: type, dir, flush }, `messages are kept in ${dir}`);
-  stopOnSignal(gateway, log);
-  // A defect must not go on in an unknown state: it is logged, and the supervisor starts a clean process.
-  process.on('uncaughtException', (error) => {
-    log.error({ err: error }, 'uncaught exception');
-    process.exit(1);
-  });
 }
 
 function stopOnSignal(gateway: Gateway, log: ReturnType<typeof createLog>): void {

@@ -75,11 +75,23 @@ export class DiskStorage implements Storage {
   }
 
   async open(context: EngineContext): Promise<{ state: EngineState; log: RecordLog }> {
-    const { directory, blockBytesMax } = this.options;
+    const { directory } = this.options;
     this.clock = context.clock;
-    await this.makeDirectories();
-    await this.store.open();
-    await checkFormat(this.fileSystem, directory);
+    try {
+      await this.makeDirectories();
+      // First: what a later version wrote must not be opened, which changes it.
+      await checkFormat(this.fileSystem, directory);
+      await this.store.open();
+      return await this.read(context);
+    } catch (error) {
+      // The lock must not outlive a failed start; what closing says is not why.
+      await this.store.close().catch(() => undefined);
+      throw explained(error, directory);
+    }
+  }
+
+  private async read(context: EngineContext): Promise<{ state: EngineState; log: RecordLog }> {
+    const { blockBytesMax } = this.options;
     const state = new EngineState({
       blocks: this.blocks,
       held: this.heldStore(),
@@ -87,7 +99,6 @@ export class DiskStorage implements Storage {
       blockBytesMax,
     });
     const { sequence, latestSequence, garbage } = await restore(state, this.store, this.blocks);
-    await this.blocks.removeUnknown();
     this.log = this.makeLog(context);
     await this.log.open(sequence, state);
     if (this.log.sequence < latestSequence) {
@@ -96,6 +107,8 @@ export class DiskStorage implements Storage {
       );
     }
     checkWhole(state);
+    // Not before: without the checkpoint or the log that name them, they are all there is.
+    await this.blocks.removeUnknown();
     state.endReplay();
     for (const { consumptions } of state.groups.values()) {
       for (const consumption of consumptions.values()) await consumption.openLanes();
@@ -195,4 +208,14 @@ export class DiskStorage implements Storage {
       },
     };
   }
+}
+
+/** The system's errors name a call; whoever reads the log of a gateway that does not start wants to know the directory. */
+function explained(error: unknown, directory: string): unknown {
+  const { code, message, syscall } = error as NodeJS.ErrnoException;
+  const isSystems = syscall !== undefined || /^E[A-Z]+$/.test(code ?? '');
+  if (!isSystems) return error;
+  return Object.assign(new Error(`the data directory ${directory} cannot be used: ${message}`, { cause: error }), {
+    code,
+  });
 }

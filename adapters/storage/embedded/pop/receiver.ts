@@ -101,7 +101,7 @@ export class Receiver implements Pop {
       for (const offset of consumption?.repeatAttempt(attemptId, now) ?? []) {
         if (!queue.isLoaded(offset)) {
           // All of it is repeated, or nothing yet.
-          this.loading = queue.load(offset);
+          this.load(queue, offset);
           return [];
         }
         const message = queue.get(offset);
@@ -109,6 +109,13 @@ export class Receiver implements Pop {
       }
     }
     return deliveries;
+  }
+
+  private load(queue: ReadableQueue, offset: number): void {
+    if (this.loading !== undefined) return;
+    this.loading = queue.load(offset);
+    // Nobody waits for it where other messages are the answer; who asks next gets the error.
+    this.loading.catch(() => undefined);
   }
 
   /** Leases from one queue into `deliveries`. @returns the bytes of what was leased */
@@ -155,7 +162,7 @@ export class Receiver implements Pop {
         messageGroups: isFifo ? leased.map((offset) => consumption.messageGroupOf(offset) ?? '') : undefined,
       });
     }
-    if (consumption.missing !== -1) this.loading ??= queue.load(consumption.missing);
+    if (consumption.missing !== -1) this.load(queue, consumption.missing);
     if (gone.length + dead.length > 0) this.ports.retire(group, queue, [...gone, ...deadOffsets], dead);
     consumption.endReceive();
     leased.forEach((offset, i) => deliveries.push(delivery(group, queue, consumption, offset, messages[i]!)));

@@ -123,6 +123,8 @@ export class BlockFiles implements BlockStore {
   /** Removes files no checkpoint knows: an earlier run wrote them and did not come to tell. */
   async removeUnknown(): Promise<void> {
     const { directory } = this.options;
+    // A block of the replay may be on its way into a file of the same name.
+    while (this.writing !== undefined) await this.writing.catch(() => undefined);
     for (const name of await this.fileSystem.list(directory)) {
       if (!this.files.has(name)) await this.fileSystem.unlink(`${directory}/${name}`);
     }
@@ -196,7 +198,9 @@ export class BlockFiles implements BlockStore {
     try {
       await writeFully(await this.dirtyFile(segment), bytes, position);
     } catch (error) {
-      this.release(segment);
+      // Not `release`, when nothing else is in it: the next try goes into the same file, which must not be removed then.
+      if (entry.isRemoved) this.release(segment);
+      else segment.live--;
       throw error;
     }
     segment.position = position + bytes.length;
