@@ -8,6 +8,8 @@ import type { Config } from './config/schema.ts';
 import { createLog } from './telemetry/log.ts';
 
 const EXIT_STORAGE_FAILED = 3;
+/** For the last checkpoint, after clients had their time. */
+const STOP_MARGIN_MS = 20_000;
 
 const USAGE = `Usage: gantry [options]
        gantry hash-password       reads a password, prints the verifier for the configuration
@@ -60,7 +62,7 @@ async function run(config: Config): Promise<void> {
     process.exit(EXIT_STORAGE_FAILED);
   });
   // First: whoever reads that it listens may stop it at once.
-  stopOnSignal(gateway, log);
+  stopOnSignal(gateway, log, config.shutdownGraceMs + STOP_MARGIN_MS);
   // A defect must not go on in an unknown state: it is logged, and the supervisor starts a clean process.
   process.on('uncaughtException', (error) => {
     log.error({ err: error }, 'uncaught exception');
@@ -75,13 +77,18 @@ async function run(config: Config): Promise<void> {
   else log.info({ engine: type, dir, flush }, `messages are kept in ${dir}`);
 }
 
-function stopOnSignal(gateway: Gateway, log: ReturnType<typeof createLog>): void {
+function stopOnSignal(gateway: Gateway, log: ReturnType<typeof createLog>, timeLimitMs: number): void {
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     // Asked twice: the operator means it.
     if (stopping) process.exit(1);
     stopping = true;
     log.info({ signal }, 'stopping');
+    // A disk that is full, or does not answer, must not keep the process: what was acknowledged is there at the next start.
+    setTimeout(() => {
+      log.error({}, 'could not stop in time');
+      process.exit(1);
+    }, timeLimitMs).unref();
     gateway.stop().then(
       () => {
         log.info({}, 'stopped');

@@ -3,6 +3,7 @@ import type { Message } from '../../../core/model/message.ts';
 import type { TopicSpec } from '../../../core/model/topic.ts';
 import { HeldMessages, MEMORY_HELD, type HeldChanges, type HeldStore } from './held/held-messages.ts';
 import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './log/record-log.ts';
+import { CorruptLogError } from './log/wal-scan.ts';
 import { MetaState } from './meta/meta-state.ts';
 import { Consumption, type Epochs } from './pop/consumption.ts';
 import type { MessageBytes } from './queue/block.ts';
@@ -79,6 +80,7 @@ export class EngineState implements Replay, LightStore {
   /** How often the log was opened. */
   generation = 0;
   lastSerial = 0;
+  lastHeldId = 0;
   private readonly stores: StateStores;
   private readonly queues = new Map<number, MessageQueue | LightQueue>();
   /** Message queues by serial: the fast way from a light queue's entry to its message. */
@@ -115,6 +117,10 @@ export class EngineState implements Replay, LightStore {
 
   nextSerial(): number {
     return ++this.lastSerial;
+  }
+
+  nextHeldId(): number {
+    return ++this.lastHeldId;
   }
 
   /** The log was read to its end: from here on records are new. */
@@ -175,11 +181,13 @@ export class EngineState implements Replay, LightStore {
     lightQueueSerials: readonly number[],
   ): void {
     const queue = this.messageQueues[queueSerial];
-    if (queue === undefined) return;
-    // A queue read from a later state has the message already.
-    if (this.replaySequence > queue.savedSequence) {
-      if (offset !== queue.appended)
-        throw new Error(`queue ${queueSerial} has no offsets ${queue.appended} to ${offset}`);
+    // A queue read from a later state has the message already, or is gone.
+    if (queue !== undefined && this.replaySequence > queue.savedSequence) {
+      if (offset !== queue.appended) {
+        throw new CorruptLogError(
+          `the log goes on at offset ${offset} of queue ${queueSerial}, not at ${queue.appended}`,
+        );
+      }
       queue.append(message, storedAt);
       this.touch(queue);
     }
@@ -197,7 +205,7 @@ export class EngineState implements Replay, LightStore {
   }
 
   hold(entry: HeldEntry): void {
-    this.lastSerial = Math.max(this.lastSerial, entry.id);
+    this.lastHeldId = Math.max(this.lastHeldId, entry.id);
     this.held.add(entry);
   }
 
@@ -309,9 +317,10 @@ export class EngineState implements Replay, LightStore {
     this.applyGroup(spec, serial);
     this.groups.get(spec.name)!.savedSequence = savedSequence;
   }
-  restoreCounters(generation: number, lastSerial: number): void {
+  restoreCounters(generation: number, lastSerial: number, lastHeldId: number): void {
     this.start(generation);
     this.lastSerial = Math.max(this.lastSerial, lastSerial);
+    this.lastHeldId = lastHeldId;
   }
   registerLightQueue(lightQueue: LightQueue): void {
     this.lightQueues.set(lightQueue.name, lightQueue);

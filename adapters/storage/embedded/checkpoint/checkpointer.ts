@@ -119,12 +119,12 @@ export class Checkpointer {
     this.placedKnown = 0;
     this.deletions = [];
     for (const dirt of dirts) await this.addParts(dirt);
-    const { generation, lastSerial, meta } = this.state;
+    const { generation, lastSerial, lastHeldId, meta } = this.state;
     for (const key of this.deletions) this.operations.push({ type: 'del', key });
     // Last: without it the parts before are only later than the log needs.
     this.put(
       CHECKPOINT_KEY,
-      encodeJson({ sequence: mark.sequence, generation, lastSerial, lastRevision: meta.lastRevision }),
+      encodeJson({ sequence: mark.sequence, generation, lastSerial, lastHeldId, lastRevision: meta.lastRevision }),
     );
     await this.writeOperations();
     this.carried = [];

@@ -68,7 +68,7 @@ class Restorer {
     const bytes = await this.store.get(CHECKPOINT_KEY);
     const checkpoint = bytes && (decodeJson(bytes) as StoredCheckpoint);
     if (checkpoint !== undefined) {
-      this.state.restoreCounters(checkpoint.generation, checkpoint.lastSerial);
+      this.state.restoreCounters(checkpoint.generation, checkpoint.lastSerial, checkpoint.lastHeldId);
       this.state.meta.lastRevision = checkpoint.lastRevision;
     }
     await this.readSpecs();

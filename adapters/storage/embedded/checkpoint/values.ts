@@ -39,6 +39,7 @@ export interface StoredCheckpoint {
   readonly sequence: number;
   readonly generation: number;
   readonly lastSerial: number;
+  readonly lastHeldId: number;
   readonly lastRevision: number;
 }
 

@@ -13,18 +13,21 @@ const closeFile = promisify(fs.close);
 /** O_DSYNC costs half of write and fdatasync, in one call. Elsewhere it is missing or, on macOS, stops at the drive's cache. */
 const HAS_DURABLE_WRITES = process.platform === 'linux';
 
+/** Messages are nobody else's business on this machine. */
+const DIRECTORY_MODE = 0o700;
+
 /** The disk of this machine. */
 export class NodeFileSystem implements FileSystem {
   async makeDirectory(path: string): Promise<void> {
     try {
-      await fs.promises.mkdir(path);
+      await fs.promises.mkdir(path, DIRECTORY_MODE);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EEXIST' && (await fs.promises.stat(path)).isDirectory()) return;
       // Not `recursive`: where nothing can be made, as in /proc, Node tries again for ever.
       if (code !== 'ENOENT' || dirname(path) === path) throw error;
       await this.makeDirectory(dirname(path));
-      await fs.promises.mkdir(path);
+      await fs.promises.mkdir(path, DIRECTORY_MODE);
     }
   }
 

@@ -49,7 +49,7 @@ export class Holding {
 
   /** Adds a message to the commit in progress, to be sent when it is due. @returns its recall handle */
   delay(queue: MessageQueue, { message, lightQueues }: OutgoingMessage): string {
-    const key = { id: this.journal.state.nextSerial(), kind: 'delayed' as const, dueAt: message.deliverAt };
+    const key = { id: this.journal.state.nextHeldId(), kind: 'delayed' as const, dueAt: message.deliverAt };
     const { durableSerials } = this.journal.state.lightTargets(lightQueues);
     this.journal.hold({ ...key, queueSerial: queue.serial, lightQueueSerials: durableSerials, message: copy(message) });
     this.arm();
@@ -79,7 +79,7 @@ export class Holding {
       return Promise.resolve(failed('THROTTLED', `there are ${HALVES_MAX} transactions in progress, the limit`));
     }
     const now = this.clock.now();
-    const key = { id: state.nextSerial(), kind: 'half' as const, dueAt: now + checkAfterMs };
+    const key = { id: state.nextHeldId(), kind: 'half' as const, dueAt: now + checkAfterMs };
     const { durableSerials } = state.lightTargets(lightQueues);
     this.journal.begin(now);
     this.journal.hold({ ...key, queueSerial: queue.serial, lightQueueSerials: durableSerials, message: copy(message) });

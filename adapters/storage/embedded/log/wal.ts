@@ -164,19 +164,17 @@ export class Wal {
 
   private writeBatch(): void {
     if (this.isWriting || this.hasFailed || this.filling.count === 0) return;
+    this.isWriting = true;
     const pressure = this.hooks.pressure();
-    if (pressure !== undefined) {
-      this.isWriting = true;
-      void pressure.then(() => {
-        this.isWriting = false;
-        this.writeBatch();
-      });
-      return;
-    }
+    // Waited for once: a full disk relieves nothing, and what is in the log may be what makes room.
+    if (pressure === undefined) this.writeNow();
+    else void pressure.then(() => this.writeNow());
+  }
+
+  private writeNow(): void {
     const batch = this.filling;
     this.filling = this.inFlight;
     this.inFlight = batch;
-    this.isWriting = true;
     const firstSequence = this.lastSequence - batch.count + 1;
     const bytes = sealFrame(batch.buffer, batch.length, firstSequence, batch.count, this.options.flush === 'sync');
     this.write(batch.buffer.subarray(0, bytes), firstSequence).then(

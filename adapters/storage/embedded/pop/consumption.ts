@@ -96,8 +96,7 @@ export class Consumption {
     const groups: (string | undefined)[] = [];
     const offsets = [...this.window.pending()];
     for (const offset of offsets) {
-      while (!this.knownGroups.has(offset) && !this.queue.isLoaded(offset)) await this.queue.load(offset);
-      groups.push(this.knownGroups.get(offset) ?? this.queue.get(offset)?.messageGroup);
+      groups.push(this.knownGroups.get(offset) ?? (await this.loadMessageGroup(offset)));
     }
     this.knownGroups.clear();
     this.lanes = new FifoLanes();
@@ -105,6 +104,16 @@ export class Consumption {
       this.lanes!.add(offset, groups[i]);
       if (!this.window.isWaiting(offset)) this.lanes!.hold(offset);
     });
+  }
+
+  /** A message that cannot be read must not stop the start: whoever receives it gets the error. */
+  private async loadMessageGroup(offset: number): Promise<string | undefined> {
+    try {
+      while (!this.queue.isLoaded(offset)) await this.queue.load(offset);
+    } catch {
+      return undefined;
+    }
+    return this.queue.get(offset)?.messageGroup;
   }
 
   /** For a group that starts to read: there are no unacknowledged messages. */

@@ -141,6 +141,7 @@ export class BlockFiles implements BlockStore {
   /** Resolves when no more than that many bytes wait to be written. */
   pressure(bytesMax: number): Promise<void> | undefined {
     if (this.pendingBytes <= bytesMax) return undefined;
+    this.startWriting();
     return new Promise((resolve) => this.drained.push(resolve));
   }
 
@@ -173,7 +174,11 @@ export class BlockFiles implements BlockStore {
 
   private startWriting(): void {
     if (this.waiting.length === 0) return;
-    this.writing ??= this.writeWaiting().finally(() => (this.writing = undefined));
+    this.writing ??= this.writeWaiting().finally(() => {
+      this.writing = undefined;
+      // Also when it failed: a checkpoint waits for the log, and the log must not wait for what only a checkpoint tries again.
+      for (const resolve of this.drained.splice(0)) resolve();
+    });
     // Whoever waits for it sees the failure; the next block or checkpoint tries again.
     this.writing.catch(() => undefined);
   }
