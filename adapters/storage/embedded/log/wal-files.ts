@@ -251,13 +251,16 @@ function missing(number: number, sequence: number): CorruptLogError {
   );
 }
 
-/** @throws CorruptLogError when a second look finds what the first did not */
+/** @throws CorruptLogError when a second look finds something else than the first */
 async function eraseBehind({ number, file, position }: WalFile, nextSequence: number): Promise<void> {
   const size = await file.size();
   const rest = Buffer.allocUnsafeSlow(Math.max(0, size - position));
+  const again = Buffer.allocUnsafeSlow(rest.length);
   await file.read(rest, position);
+  await file.read(again, position);
   // A disk that reads wrong now and then must not make us erase what is sound.
-  if (decodeFrame(rest, 0)?.firstSequence === nextSequence) throw missing(number, nextSequence);
+  const isSound = decodeFrame(rest, 0)?.firstSequence === nextSequence;
+  if (isSound || !rest.equals(again)) throw missing(number, nextSequence);
   if (!isZero(rest)) await writeZeros(file, position, size);
   // A process that was killed left its last writes to the operating system; from here on they count as stored.
   await file.sync();
