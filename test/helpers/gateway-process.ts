@@ -29,7 +29,10 @@ export function startGatewayProcess(overrides: readonly string[] = []): Promise<
 }
 
 /** The same for who has business with it before it listens. */
-export function spawnGatewayProcess(overrides: readonly string[] = []): StartingGateway {
+export function spawnGatewayProcess(
+  overrides: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
+): StartingGateway {
   const engine = overrides.some((setting) => setting.startsWith('engine.dir=')) ? [] : ['engine.type=memory'];
   const settings = [
     ...engine,
@@ -38,7 +41,8 @@ export function spawnGatewayProcess(overrides: readonly string[] = []): Starting
     ...overrides,
   ];
   const flags = settings.flatMap((setting) => ['--set', setting]);
-  const child = spawn(process.execPath, [MAIN, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const env = { ...process.env, ...environment };
+  const child = spawn(process.execPath, [MAIN, ...flags], { stdio: ['ignore', 'pipe', 'inherit'], env });
   const exited = once(child, 'close').then(([code]) => code as number | null);
   const log: Record<string, unknown>[] = [];
   const ports = new Map<string, number>();
