@@ -85,8 +85,12 @@ export class WalFiles {
       if (last !== undefined) await this.sealRecovered(last, scan.firstSequence - 1);
       last = { number, file, bytes: Math.max(content.length, this.options.fileBytes), position: scanned.end };
     }
-    if (last === undefined) last = await this.begin(checkpointed + 1);
-    else await eraseBehind(last, scan.nextSequence);
+    if (last === undefined) last = await this.begin(1, checkpointed + 1);
+    else if (scan.endsBelowCheckpoint) {
+      // Damaged where the checkpoint has everything: the log goes on in a new file, since sequences in one have no gaps.
+      await this.sealRecovered(last, checkpointed);
+      last = await this.begin(last.number + 1, checkpointed + 1);
+    } else await eraseBehind(last, scan.nextSequence);
     this.currentNumber = last.number;
     return { file: last, lastSequence: scan.nextSequence - 1 };
   }
@@ -161,12 +165,12 @@ export class WalFiles {
     return file;
   }
 
-  /** The very first file. */
-  private async begin(firstSequence: number): Promise<WalFile> {
-    const file = await this.fill(1);
-    await writeFully(file, encodeFileHeader({ number: 1, firstSequence }), 0);
+  /** A file that goes on from nothing before it. */
+  private async begin(number: number, firstSequence: number): Promise<WalFile> {
+    const file = await this.fill(number);
+    await writeFully(file, encodeFileHeader({ number, firstSequence }), 0);
     await file.sync();
-    return { number: 1, file, bytes: this.options.fileBytes, position: SECTOR_BYTES };
+    return { number, file, bytes: this.options.fileBytes, position: SECTOR_BYTES };
   }
 
   private async sealRecovered(file: WalFile, lastSequence: number): Promise<void> {
@@ -216,6 +220,7 @@ class LogScan {
   nextSequence: number;
   /** Of the file scanned last. */
   firstSequence = 0;
+  endsBelowCheckpoint = false;
   private readonly checkpointed: number;
   private readonly replay: (frame: FramePayload) => void;
 
@@ -229,7 +234,9 @@ class LogScan {
   scan(content: Buffer, number: number): ScannedFile | undefined {
     const header = decodeFileHeader(content, number);
     if (header === undefined) {
-      if (isDamagedHeader(content)) throw missing(number, this.nextSequence);
+      // A write that was cut short may leave a part of a header, but no whole frame behind it.
+      const hasFrames = hasSyncedFrameBehind(content, { end: 0, nextSequence: this.checkpointed });
+      if (isDamagedHeader(content) && hasFrames) throw missing(number, this.nextSequence);
       return undefined;
     }
     // Files below the checkpoint may be left over, with gaps between them.
@@ -239,7 +246,10 @@ class LogScan {
     const scanned = scanFrames(content, header.firstSequence, (frame) => {
       if (frame.firstSequence + frame.count - 1 > this.checkpointed) this.replay(frame);
     });
-    if (hasSyncedFrameBehind(content, scanned)) throw missing(number, scanned.nextSequence);
+    // What the checkpoint has need not be there.
+    const needed = { ...scanned, nextSequence: Math.max(scanned.nextSequence, this.checkpointed) };
+    if (hasSyncedFrameBehind(content, needed)) throw missing(number, scanned.nextSequence);
+    this.endsBelowCheckpoint = scanned.nextSequence <= this.checkpointed;
     this.nextSequence = Math.max(scanned.nextSequence, this.checkpointed + 1);
     return scanned;
   }
