@@ -223,6 +223,54 @@ export function runDirectedTests(t: Test, fixture: EngineFixture): void {
     t.ok(messages.every(({ offset }) => offset >= first));
   });
 
+  check('what all groups acknowledged goes by whole blocks, where the topic says so', async (t, { engine, clock }) => {
+    await addTopic(engine, 'jobs', 1, { ms: 1e12, bytesPerQueue: 1e12, consumed: true });
+    const jobs: Source = { kind: 'topic', topic: 'jobs', queue: 0 };
+    for (const group of ['fast', 'slow', 'elsewhere']) await addGroup(engine, group);
+    for (const group of ['fast', 'slow']) await engine.receive(request(group, 'jobs'), NEVER_ABORTED);
+    const body = Buffer.alloc(20_000, 1);
+    await engine.send(Array.from({ length: 60 }, () => outgoing('jobs', 'x', { body })));
+    const acknowledge = async (group: string, max: number) => {
+      const deliveries = await engine.receive(request(group, 'jobs', { max }), NEVER_ABORTED);
+      await engine.settle(deliveries.map(({ receipt }) => ({ receipt, action: { kind: 'ack' } })));
+      await clock.advance(20_000);
+      return deliveries.length;
+    };
+    t.equal(await acknowledge('fast', 60), 60);
+    t.same(await engine.offsets(jobs), { first: 0, next: 60 }, 'a group that lags holds it');
+    t.equal(await acknowledge('slow', 45), 45);
+    const { first } = await engine.offsets(jobs);
+    t.ok(first > 0 && first <= 45, `from ${first} on`);
+    // What is leased is not acknowledged.
+    const [leased] = await engine.receive(request('slow', 'jobs', { max: 1 }), NEVER_ABORTED);
+    t.equal(leased!.message.offset, 45);
+    t.equal(await acknowledge('slow', 60), 14);
+    t.ok((await engine.offsets(jobs)).first <= 45);
+    t.match(await engine.settle(verdict(leased, { kind: 'ack' })), [{ ok: true }]);
+    await clock.advance(20_000);
+    const end = await engine.offsets(jobs);
+    t.ok(end.first > 45 && end.next === 60, `from ${end.first} on`);
+    t.match(await engine.groupState('slow', jobs), [{ floor: 60, inflight: 0, lag: 0 }]);
+    // Other topics keep what everyone has.
+    t.same(await engine.offsets(ORDERS), { first: 0, next: 0 });
+  });
+
+  check('after the end nothing is promised', async (t, { engine }) => {
+    await engine.send([outgoing('orders', 'a')]);
+    const [delivery] = await engine.receive(request('workers', 'orders'), NEVER_ABORTED);
+    const refused = { ok: false, error: { code: 'SHUTTING_DOWN' } };
+    await engine.stop();
+    t.match(await engine.send([outgoing('orders', 'b')]), [refused]);
+    t.match(await engine.settle(verdict(delivery, { kind: 'ack' })), [refused]);
+    t.match(await engine.transact([], verdict(delivery, { kind: 'ack' })), refused);
+    t.same(await engine.receive(request('workers', 'orders', { waitMs: 1_000 }), NEVER_ABORTED), []);
+    if (engine.capabilities.transactions) {
+      t.match(await engine.prepare(outgoing('orders', 'c'), { checkAfterMs: 1 }), refused);
+      t.match(await engine.resolve('none', 'commit'), refused);
+    }
+    if (engine.capabilities.delay !== false) t.match(await engine.cancelDelayed('none'), refused);
+  });
+
   if (fixture.restart === undefined) return;
   void t.test(`${fixture.name}: a restart keeps what was confirmed`, async (t) => {
     let running = await fixture.create();

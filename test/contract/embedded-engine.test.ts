@@ -11,10 +11,11 @@ let made = 0;
 runMessageEngineContract(t, {
   name: 'embedded',
   create: () => startOnDisk(new FaultDisk(new Random(seed + made++)), new ManualClock()),
-  async restart(running, random) {
-    const { engine, disk, clock } = running as DiskEngine;
+  async restart(running, random, how) {
+    const { engine, storage, disk, clock } = running as DiskEngine;
     // Everything is durable at this moment, so a crash must not take anything either.
-    if (random.chance(0.5)) {
+    if (how === 'checkpoint and crash') await storage.checkpoint();
+    if (how === 'stop' || (how === undefined && random.chance(0.5))) {
       await engine.stop();
       return startOnDisk(disk, clock);
     }

@@ -21,13 +21,20 @@ export interface RunningEngine {
   readonly clock: TestClock;
 }
 
+/** How an engine ends: as asked, at once, or at once after it has condensed its log, where it does that. */
+export const ENDINGS = ['stop', 'crash', 'checkpoint and crash'] as const;
+export type Ending = (typeof ENDINGS)[number];
+
 /** What the suite needs to know about an engine. */
 export interface EngineFixture {
   readonly name: string;
   /** A started engine without any topic of this suite. */
   create(): Promise<RunningEngine>;
-  /** Ends the engine, one way or the other, and starts it again on what it stored; those that keep nothing leave it out. */
-  restart?(running: RunningEngine, random: Random): Promise<RunningEngine>;
+  /**
+   * Ends the engine, one way or the other where none is given, and starts it again on what it stored; those that keep nothing
+   * leave it out.
+   */
+  readonly restart?: (running: RunningEngine, random: Random, how?: Ending) => Promise<RunningEngine>;
   /** How much longer than asked a lease may be, in milliseconds; 0 on a manual clock. */
   readonly toleranceMs: number;
   readonly histories: number;

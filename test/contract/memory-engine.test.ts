@@ -37,3 +37,19 @@ void t.test('a full store takes no messages but settles those it has', async (t)
   await engine.stop();
   t.match(await engine.send([outgoing('orders', 'c')]), [{ ok: false, error: { code: 'SHUTTING_DOWN' } }]);
 });
+
+void t.test('nothing is kept of delayed messages that are gone', async (t) => {
+  const { engine, clock } = await start();
+  await addTopic(engine, 'orders');
+  for (let round = 0; round < 3; round++) {
+    const made = Array.from({ length: 50 }, (_, i) =>
+      outgoing('orders', `${i}`, { deliverAt: clock.now() + 1_000 + i }),
+    );
+    const [first] = await engine.send(made);
+    if (first!.ok) await engine.cancelDelayed(first!.value.recallHandle!);
+    await clock.advance(20_000);
+  }
+  t.same(await engine.offsets({ kind: 'topic', topic: 'orders', queue: 0 }), { first: 0, next: 147 });
+  t.same(engine.state.held.takeChanges().removed, []);
+  await engine.stop();
+});

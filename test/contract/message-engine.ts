@@ -1,12 +1,16 @@
 import type { Test } from 'tap';
 import { Random, seeds } from '../helpers/random.ts';
 import { runDirectedTests } from './directed.ts';
+import { runHeldTests } from './directed-held.ts';
+import { runLastingTests } from './directed-lasting.ts';
 import type { EngineFixture } from './fixture.ts';
 import { History } from './history.ts';
 
 /** The suite every storage engine has to pass. What an engine cannot do by its capabilities is left out. */
 export function runMessageEngineContract(t: Test, fixture: EngineFixture): void {
   runDirectedTests(t, fixture);
+  runHeldTests(t, fixture);
+  runLastingTests(t, fixture);
   void t.test(`${fixture.name}: random histories`, async (t) => {
     const all = seeds(fixture.histories);
     for (const seed of all) {

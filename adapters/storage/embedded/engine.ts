@@ -127,9 +127,8 @@ export class EmbeddedEngine implements MessageEngine {
   }
   async ensureLightQueue(name: string, { durable }: { readonly durable: boolean }): Promise<void> {
     if (this.state.lightQueues.has(name)) return;
-    const serial = this.state.nextSerial();
-    if (durable) await this.journal.writeDurably({ type: 'lightQueue', name, serial });
-    else this.state.addLightQueue(name, serial, false);
+    if (!durable) return this.state.addLightQueue(name, this.state.nextPassingSerial(), false);
+    await this.journal.writeDurably({ type: 'lightQueue', name, serial: this.state.nextSerial() });
   }
   async deleteLightQueue(name: string): Promise<void> {
     const lightQueue = this.state.lightQueues.get(name);
@@ -195,6 +194,7 @@ export class EmbeddedEngine implements MessageEngine {
   async settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]> {
     const loading = this.settling.messagesFor(batch);
     const dead = loading && (await loading);
+    if (this.stopping !== undefined) return batch.map(shuttingDown);
     const at = this.clock.now();
     const groups = new Set<string>();
     this.journal.begin(at);
@@ -234,12 +234,14 @@ export class EmbeddedEngine implements MessageEngine {
     return queue === undefined ? noQueue(outgoing) : this.holding.prepare(queue, outgoing, checkAfterMs);
   }
   resolve(transactionId: string, how: 'commit' | 'rollback'): Promise<Outcome<Placed | undefined>> {
+    if (this.stopping !== undefined) return Promise.resolve(shuttingDown());
     return this.holding.resolve(transactionId, how);
   }
   orphans(max: number): ReturnType<MessageEngine['orphans']> {
     return this.holding.orphans(max);
   }
   cancelDelayed(recallHandle: string): Promise<Outcome<{ readonly messageId: string }>> {
+    if (this.stopping !== undefined) return Promise.resolve(shuttingDown());
     return this.holding.recall(recallHandle);
   }
 
@@ -332,7 +334,7 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   private problemWith(batch: readonly OutgoingMessage[]): BrokerError | undefined {
-    if (this.stopping !== undefined) return new BrokerError('SHUTTING_DOWN', 'the engine is stopping');
+    if (this.stopping !== undefined) return shuttingDown().error;
     let bytes = 0;
     for (let i = 0; i < batch.length; i++) bytes += batch[i]!.message.bytes;
     return this.storage.problemWith(bytes);
@@ -361,6 +363,10 @@ function isTooFar({ message }: OutgoingMessage, at: number): boolean {
 
 function tooFar(): { ok: false; error: BrokerError } {
   return failed('ILLEGAL_DELIVERY_TIME', `a message can be delayed by ${DELAY_MAX_MS / 86_400_000} days at most`);
+}
+
+function shuttingDown(): { ok: false; error: BrokerError } {
+  return failed('SHUTTING_DOWN', 'the engine is stopping');
 }
 
 function isSame(a: object, b: object): boolean {

@@ -47,6 +47,8 @@ export interface LightTargets {
   readonly durableSerials: readonly number[];
 }
 
+/** Serials are 32 bits; below this everything is logged. */
+const FIRST_PASSING_SERIAL = 2 ** 31;
 const NO_TARGETS: LightTargets = { queues: [], durableSerials: [] };
 
 /** What changed since the last checkpoint. */
@@ -80,6 +82,7 @@ export class EngineState implements Replay, LightStore {
   /** How often the log was opened. */
   generation = 0;
   lastSerial = 0;
+  private passingSerials = 0;
   lastHeldId = 0;
   private readonly stores: StateStores;
   private readonly queues = new Map<number, MessageQueue | LightQueue>();
@@ -117,6 +120,14 @@ export class EngineState implements Replay, LightStore {
 
   nextSerial(): number {
     return ++this.lastSerial;
+  }
+
+  /**
+   * Of what is not logged, and so not known to the next start: groups that read it are logged, and their records must not
+   * meet something else of that number there.
+   */
+  nextPassingSerial(): number {
+    return FIRST_PASSING_SERIAL + this.passingSerials++;
   }
 
   nextHeldId(): number {
@@ -252,14 +263,16 @@ export class EngineState implements Replay, LightStore {
     return this.lastTargets;
   }
 
-  /** The same by serial, of those that are still there. */
-  lightTargetsOf(serials: readonly number[]): LightTargets {
-    if (serials.length === 0) return NO_TARGETS;
-    const queues = serials.flatMap((serial) => {
+  /** Of a held message: those that are still there. */
+  lightTargetsOf({ id, lightQueueSerials }: HeldEntry): LightTargets {
+    const passing = this.held.passingTargets(id);
+    if (lightQueueSerials.length === 0 && passing.length === 0) return NO_TARGETS;
+    const durable = lightQueueSerials.flatMap((serial) => {
       const lightQueue = this.queues.get(serial);
       return lightQueue instanceof LightQueue ? [lightQueue] : [];
     });
-    return { queues, durableSerials: queues.map(({ serial }) => serial) };
+    const queues = [...durable, ...passing.filter((lightQueue) => this.queues.get(lightQueue.serial) === lightQueue)];
+    return { queues, durableSerials: durable.map(({ serial }) => serial) };
   }
 
   /** What changed since the last call. */
@@ -325,7 +338,7 @@ export class EngineState implements Replay, LightStore {
   registerLightQueue(lightQueue: LightQueue): void {
     this.lightQueues.set(lightQueue.name, lightQueue);
     this.queues.set(lightQueue.serial, lightQueue);
-    this.lastSerial = Math.max(this.lastSerial, lightQueue.serial);
+    if (lightQueue.isDurable) this.lastSerial = Math.max(this.lastSerial, lightQueue.serial);
     this.lastTargetNames = undefined;
   }
 

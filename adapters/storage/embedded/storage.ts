@@ -50,8 +50,9 @@ export class MemoryStorage implements Storage {
   }
 
   tidy(): void {
-    // Nobody makes checkpoints of it.
-    this.state.takeDirt();
+    // Nobody makes checkpoints of it. Removals count as saved; what was added has no other place.
+    const { removed } = this.state.takeDirt().held;
+    this.state.held.saved({ added: [], removed });
   }
 
   close(): Promise<void> {

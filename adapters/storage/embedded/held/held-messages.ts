@@ -1,5 +1,6 @@
 import type { HeldEntry, HeldKey } from '../log/record-log.ts';
 import { VisibilityHeap } from '../pop/visibility-heap.ts';
+import type { LightQueue } from '../queue/light-queue.ts';
 
 /** Where delayed messages are that need not be in memory, ordered by when they are due. */
 export interface HeldStore {
@@ -41,6 +42,8 @@ export class HeldMessages {
   private removing = new Map<number, HeldKey>();
   private readonly store: HeldStore;
   private readonly near = new Map<number, Delayed>();
+  /** Light queues that end with the process, of the messages that go to some: nothing of them is stored. */
+  private readonly passing = new Map<number, readonly LightQueue[]>();
   private readonly heap = new VisibilityHeap();
   /** Everything due before this is in `near`. */
   private horizon = 0;
@@ -57,6 +60,15 @@ export class HeldMessages {
     else this.addNear({ id, kind, dueAt }, entry);
   }
 
+  /** The message goes to these as well, if they are still there then. */
+  addPassingTargets(id: number, lightQueues: readonly LightQueue[]): void {
+    if (lightQueues.length > 0) this.passing.set(id, lightQueues);
+  }
+
+  passingTargets(id: number): readonly LightQueue[] {
+    return this.passing.get(id) ?? [];
+  }
+
   /** From a checkpoint. */
   restoreHalf(entry: HeldEntry): void {
     this.halves.set(entry.id, entry);
@@ -64,6 +76,7 @@ export class HeldMessages {
 
   remove(key: HeldKey): void {
     this.halves.delete(key.id);
+    this.passing.delete(key.id);
     this.near.delete(key.id);
     this.unsaved.delete(key.id);
     // A checkpoint, also one being written, may have it.

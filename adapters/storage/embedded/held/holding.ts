@@ -50,8 +50,7 @@ export class Holding {
   /** Adds a message to the commit in progress, to be sent when it is due. @returns its recall handle */
   delay(queue: MessageQueue, { message, lightQueues }: OutgoingMessage): string {
     const key = { id: this.journal.state.nextHeldId(), kind: 'delayed' as const, dueAt: message.deliverAt };
-    const { durableSerials } = this.journal.state.lightTargets(lightQueues);
-    this.journal.hold({ ...key, queueSerial: queue.serial, lightQueueSerials: durableSerials, message: copy(message) });
+    this.hold(key, queue, message, lightQueues);
     this.arm();
     return formatHandle(key);
   }
@@ -80,9 +79,8 @@ export class Holding {
     }
     const now = this.clock.now();
     const key = { id: state.nextHeldId(), kind: 'half' as const, dueAt: now + checkAfterMs };
-    const { durableSerials } = state.lightTargets(lightQueues);
     this.journal.begin(now);
-    this.journal.hold({ ...key, queueSerial: queue.serial, lightQueueSerials: durableSerials, message: copy(message) });
+    this.hold(key, queue, message, lightQueues);
     return this.journal.commit(succeeded(formatHandle(key)));
   }
 
@@ -106,6 +104,16 @@ export class Holding {
     const due = [...this.journal.state.held.halves.values()].filter(({ dueAt }) => dueAt <= now).slice(0, max);
     for (const { id } of due) this.journal.write({ type: 'ask', id, dueAt: now + ASK_AGAIN_MS });
     return due.map((entry) => ({ transactionId: formatHandle(entry), message: this.stored(entry) }));
+  }
+
+  private hold(key: HeldKey, queue: MessageQueue, message: Message, names: readonly string[]): void {
+    const { state } = this.journal;
+    const { queues, durableSerials } = state.lightTargets(names);
+    this.journal.hold({ ...key, queueSerial: queue.serial, lightQueueSerials: durableSerials, message: copy(message) });
+    state.held.addPassingTargets(
+      key.id,
+      queues.filter(({ isDurable }) => !isDurable),
+    );
   }
 
   /** Sets the timer to the next message that is due. */
@@ -162,7 +170,7 @@ export class Holding {
     const { state } = this.journal;
     const queue = state.queueBySerial(entry.queueSerial);
     if (queue === undefined) return undefined;
-    const targets = state.lightTargetsOf(entry.lightQueueSerials);
+    const targets = state.lightTargetsOf(entry);
     return { queue: queue.id, offset: this.journal.send(queue, entry.message, at, targets), storedAt: at };
   }
 
