@@ -1,7 +1,7 @@
 import type { FileSystem } from '../disk/file-system.ts';
 import { readRecords } from '../log/record-codec.ts';
 import type { Replay } from '../log/record-log.ts';
-import { decodeFileHeader, isDamagedHeader, isTornFrame } from '../log/wal-format.ts';
+import { decodeFileHeader, isDamagedHeader, isTornFrame, type Salt } from '../log/wal-format.ts';
 import { findSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from '../log/wal-scan.ts';
 
 /** Gets what is found, one line each. */
@@ -30,6 +30,8 @@ export class ExaminedLog {
   private readonly checkpointed: number;
   private readonly findings: Findings;
   private replay: Replay | undefined;
+  /** Of the last file with a sound header. */
+  private salt: Salt | undefined;
   private hasBegunFile = false;
   /** About the last file that was begun. */
   private torn: string | undefined;
@@ -85,35 +87,37 @@ export class ExaminedLog {
         this.damage(`wal/${name}: the header is damaged`);
       }
       // Else filled ahead and not begun, or begun by a write that a crash cut off: unless later frames prove that it was.
-      this.goOnBehind(name, content, { end: 0, nextSequence: this.nextSequence });
+      if (this.salt !== undefined)
+        this.goOnBehind(name, content, this.salt, { end: 0, nextSequence: this.nextSequence });
       return;
     }
     this.hasBegunFile = true;
-    const { firstSequence } = header;
+    const { firstSequence, salt } = header;
+    this.salt = salt;
     if (firstSequence > this.nextSequence) {
       this.damage(`wal/${name}: begins with record ${firstSequence}, and ${this.nextSequence} is in no file before it`);
     }
-    const scanned = scanFrames(content, firstSequence, (frame) => this.take(name, frame));
-    this.goOnBehind(name, content, scanned);
+    const scanned = scanFrames(content, salt, firstSequence, (frame) => this.take(name, frame));
+    this.goOnBehind(name, content, salt, scanned);
     this.nextSequence = Math.max(this.nextSequence, scanned.nextSequence, this.checkpointed + 1);
   }
 
   /** Looks for sound frames behind the first that is not, each of which proves that what is missing before it was there. */
-  private goOnBehind(name: string, content: Buffer, scanned: ScannedFile): void {
+  private goOnBehind(name: string, content: Buffer, salt: Salt, scanned: ScannedFile): void {
     let before = scanned;
     for (;;) {
-      const found = findSyncedFrameBehind(content, before);
+      const found = findSyncedFrameBehind(content, salt, before);
       if (found === undefined) break;
       const { end, nextSequence } = before;
       const last = found.firstSequence - 1;
       const records = last > nextSequence ? `records ${nextSequence} to ${last}` : `record ${nextSequence}`;
       this.damage(`wal/${name}: damaged at byte ${end}: ${records} cannot be read although acknowledged`);
-      before = scanFrames(content, found.firstSequence, (frame) => this.take(name, frame), found.at);
+      before = scanFrames(content, salt, found.firstSequence, (frame) => this.take(name, frame), found.at);
       this.nextSequence = Math.max(this.nextSequence, before.nextSequence);
     }
     const { end, nextSequence } = before;
     if (end === 0) return;
-    const isTorn = isTornFrame(content, end, nextSequence);
+    const isTorn = isTornFrame(content, end, nextSequence, salt);
     this.torn = isTorn
       ? `wal/${name}: the last write, at byte ${end}, is not whole: a crash cut it off, and the next start erases it`
       : undefined;

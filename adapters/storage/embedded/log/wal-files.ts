@@ -1,10 +1,19 @@
+import { randomInt } from 'node:crypto';
 import type { Clock } from '../../../../core/ports/clock.ts';
 import { isDiskFull, writeFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
-import { decodeFileHeader, decodeFrame, encodeFileHeader, isDamagedHeader, SECTOR_BYTES } from './wal-format.ts';
+import {
+  decodeFileHeader,
+  decodeFrame,
+  encodeFileHeader,
+  isDamagedHeader,
+  SECTOR_BYTES,
+  type Salt,
+} from './wal-format.ts';
 import { CorruptLogError, hasSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from './wal-scan.ts';
 
 export interface WalFile {
   readonly number: number;
+  readonly salt: Salt;
   readonly file: DiskFile;
   /** Frames that would end behind this go into the next file. */
   readonly bytes: number;
@@ -25,6 +34,7 @@ export interface WalFilesOptions {
   readonly durableWrites: boolean;
 }
 
+const MARK_MAX = 2 ** 32;
 const ZEROS = Buffer.alloc(1024 * 1024);
 const SPARE_RETRY_MS = 250;
 /** Files kept to be used again; what a checkpoint frees beyond that is given back to the disk. */
@@ -42,6 +52,8 @@ export class WalFiles {
   private currentNumber = 0;
   private spare: Promise<WalFile> | undefined;
   private isClosed = false;
+  /** Of this log: that of its files, or a new one. */
+  private salt: Salt = { mark: randomInt(1, MARK_MAX), seed: randomInt(MARK_MAX) };
 
   constructor(fileSystem: FileSystem, options: WalFilesOptions, clock: Clock) {
     this.fileSystem = fileSystem;
@@ -83,11 +95,14 @@ export class WalFiles {
         continue;
       }
       if (last !== undefined) await this.sealRecovered(last, scan.firstSequence - 1);
-      last = { number, file, bytes: Math.max(content.length, this.options.fileBytes), position: scanned.end };
+      this.salt = scan.salt!;
+      const bytes = Math.max(content.length, this.options.fileBytes);
+      last = { number, salt: this.salt, file, bytes, position: scanned.end };
     }
     if (last === undefined) last = await this.begin(1, checkpointed + 1);
     else if (scan.endsBelowCheckpoint) {
       // Damaged where the checkpoint has everything: the log goes on in a new file, since sequences in one have no gaps.
+      await eraseBehind(last, scan.nextInFile);
       await this.sealRecovered(last, checkpointed);
       last = await this.begin(last.number + 1, checkpointed + 1);
     } else await eraseBehind(last, scan.nextSequence);
@@ -137,7 +152,7 @@ export class WalFiles {
       try {
         const file = await this.fill(number);
         this.isShortOfSpace = false;
-        return { number, file, bytes: this.options.fileBytes, position: 0 };
+        return { number, salt: this.salt, file, bytes: this.options.fileBytes, position: 0 };
       } catch (error) {
         if (!isDiskFull(error) || this.isClosed) throw error;
         this.isShortOfSpace = true;
@@ -168,9 +183,9 @@ export class WalFiles {
   /** A file that goes on from nothing before it. */
   private async begin(number: number, firstSequence: number): Promise<WalFile> {
     const file = await this.fill(number);
-    await writeFully(file, encodeFileHeader({ number, firstSequence }), 0);
+    await writeFully(file, encodeFileHeader({ number, firstSequence, salt: this.salt }), 0);
     await file.sync();
-    return { number, file, bytes: this.options.fileBytes, position: SECTOR_BYTES };
+    return { number, salt: this.salt, file, bytes: this.options.fileBytes, position: SECTOR_BYTES };
   }
 
   private async sealRecovered(file: WalFile, lastSequence: number): Promise<void> {
@@ -220,7 +235,10 @@ class LogScan {
   nextSequence: number;
   /** Of the file scanned last. */
   firstSequence = 0;
-  endsBelowCheckpoint = false;
+  /** Expected behind its last sound frame. */
+  nextInFile = 0;
+  /** Of the files so far. */
+  salt: Salt | undefined;
   private readonly checkpointed: number;
   private readonly replay: (frame: FramePayload) => void;
 
@@ -230,28 +248,38 @@ class LogScan {
     this.nextSequence = checkpointed + 1;
   }
 
+  get endsBelowCheckpoint(): boolean {
+    return this.nextInFile <= this.checkpointed;
+  }
+
   /** Undefined when the file is not part of the log. @throws CorruptLogError */
   scan(content: Buffer, number: number): ScannedFile | undefined {
     const header = decodeFileHeader(content, number);
     if (header === undefined) {
-      // A write that was cut short may leave a part of a header, but no whole frame behind it.
-      const hasFrames = hasSyncedFrameBehind(content, { end: 0, nextSequence: this.checkpointed });
-      if (isDamagedHeader(content) && hasFrames) throw missing(number, this.nextSequence);
+      if (isDamagedHeader(content) && this.hasRecords(content)) throw missing(number, this.nextSequence);
       return undefined;
     }
     // Files below the checkpoint may be left over, with gaps between them.
     if (header.firstSequence > Math.max(this.nextSequence, this.checkpointed + 1))
       throw missing(number, this.nextSequence);
     this.firstSequence = header.firstSequence;
-    const scanned = scanFrames(content, header.firstSequence, (frame) => {
+    const { salt } = header;
+    this.salt = salt;
+    const scanned = scanFrames(content, salt, header.firstSequence, (frame) => {
       if (frame.firstSequence + frame.count - 1 > this.checkpointed) this.replay(frame);
     });
     // What the checkpoint has need not be there.
     const needed = { ...scanned, nextSequence: Math.max(scanned.nextSequence, this.checkpointed) };
-    if (hasSyncedFrameBehind(content, needed)) throw missing(number, scanned.nextSequence);
-    this.endsBelowCheckpoint = scanned.nextSequence <= this.checkpointed;
+    if (hasSyncedFrameBehind(content, salt, needed)) throw missing(number, scanned.nextSequence);
+    this.nextInFile = scanned.nextSequence;
     this.nextSequence = Math.max(scanned.nextSequence, this.checkpointed + 1);
     return scanned;
+  }
+
+  /** A write that was cut short may leave a part of a header, but no whole frame behind it. */
+  private hasRecords(content: Buffer): boolean {
+    if (this.salt === undefined) return !isZero(content.subarray(SECTOR_BYTES));
+    return hasSyncedFrameBehind(content, this.salt, { end: 0, nextSequence: this.checkpointed });
   }
 }
 
@@ -262,14 +290,14 @@ function missing(number: number, sequence: number): CorruptLogError {
 }
 
 /** @throws CorruptLogError when a second look finds something else than the first */
-async function eraseBehind({ number, file, position }: WalFile, nextSequence: number): Promise<void> {
+async function eraseBehind({ number, salt, file, position }: WalFile, nextSequence: number): Promise<void> {
   const size = await file.size();
   const rest = Buffer.allocUnsafeSlow(Math.max(0, size - position));
   const again = Buffer.allocUnsafeSlow(rest.length);
   await file.read(rest, position);
   await file.read(again, position);
   // A disk that reads wrong now and then must not make us erase what is sound.
-  const isSound = decodeFrame(rest, 0)?.firstSequence === nextSequence;
+  const isSound = decodeFrame(rest, 0, salt)?.firstSequence === nextSequence;
   if (isSound || !rest.equals(again)) throw missing(number, nextSequence);
   if (!isZero(rest)) await writeZeros(file, position, size);
   // A process that was killed left its last writes to the operating system; from here on they count as stored.

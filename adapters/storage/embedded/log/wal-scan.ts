@@ -1,4 +1,4 @@
-import { decodeFrame, SECTOR_BYTES, type Frame } from './wal-format.ts';
+import { decodeFrame, SECTOR_BYTES, type Frame, type Salt } from './wal-format.ts';
 
 /** The records of one frame; the bytes are good only during the call that gets them. */
 export interface FramePayload {
@@ -25,6 +25,7 @@ export class CorruptLogError extends Error {
 /** Gives the frames of one file to `visit`, in order, up to the first that is not whole or not the next one. */
 export function scanFrames(
   content: Buffer,
+  salt: Salt,
   firstSequence: number,
   visit: (payload: FramePayload) => void,
   start = SECTOR_BYTES,
@@ -32,7 +33,7 @@ export function scanFrames(
   let nextSequence = firstSequence;
   let at = start;
   for (;;) {
-    const frame = decodeFrame(content, at);
+    const frame = decodeFrame(content, at, salt);
     // Frames of the file's earlier life have lower sequences.
     if (frame === undefined || frame.firstSequence !== nextSequence) break;
     visit({ buffer: content, start: frame.payloadStart, end: frame.payloadEnd, ...sequences(frame) });
@@ -46,17 +47,18 @@ export function scanFrames(
  * A crash can only damage the last write. A later frame that was written with a sync proves that what is missing before it
  * was on disk once: that is no torn write but damage.
  */
-export function hasSyncedFrameBehind(content: Buffer, scanned: ScannedFile): boolean {
-  return findSyncedFrameBehind(content, scanned) !== undefined;
+export function hasSyncedFrameBehind(content: Buffer, salt: Salt, scanned: ScannedFile): boolean {
+  return findSyncedFrameBehind(content, salt, scanned) !== undefined;
 }
 
 /** The first such frame, and where it is. */
 export function findSyncedFrameBehind(
   content: Buffer,
+  salt: Salt,
   { end, nextSequence }: ScannedFile,
 ): { readonly at: number; readonly firstSequence: number } | undefined {
   for (let at = end + SECTOR_BYTES; at < content.length; at += SECTOR_BYTES) {
-    const frame = decodeFrame(content, at);
+    const frame = decodeFrame(content, at, salt);
     if (frame?.isSynced === true && frame.firstSequence > nextSequence)
       return { at, firstSequence: frame.firstSequence };
   }

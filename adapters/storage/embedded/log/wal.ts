@@ -176,29 +176,34 @@ export class Wal {
     this.filling = this.inFlight;
     this.inFlight = batch;
     const firstSequence = this.lastSequence - batch.count + 1;
-    const bytes = sealFrame(batch.buffer, batch.length, firstSequence, batch.count, this.options.flush === 'sync');
-    this.write(batch.buffer.subarray(0, bytes), firstSequence).then(
-      () => this.written(batch, bytes),
+    this.write(batch, firstSequence).then(
+      (bytes) => this.written(batch, bytes),
       (error: Error) => this.fail(error),
     );
   }
 
-  private async write(frame: Buffer, firstSequence: number): Promise<void> {
+  /** @returns bytes written */
+  private async write(batch: Batch, firstSequence: number): Promise<number> {
     const file = this.current!;
+    const { flush } = this.options;
+    // All files of a log have the same salt.
+    const bytes = sealFrame(batch.buffer, batch.length, firstSequence, batch.count, flush === 'sync', file.salt);
+    const frame = batch.buffer.subarray(0, bytes);
     if (file.position + frame.length <= file.bytes) {
       await this.writePatiently(file, frame, file.position);
-      file.position += frame.length;
-      return;
+      file.position += bytes;
+      return bytes;
     }
-    if (this.options.flush !== 'sync') await this.syncCurrent();
+    if (flush !== 'sync') await this.syncCurrent();
     const next = await this.files.next(firstSequence, file);
     // Header and frame in one write: without a whole header the file is not part of the log yet.
-    const header = encodeFileHeader({ number: next.number, firstSequence });
+    const header = encodeFileHeader({ number: next.number, firstSequence, salt: next.salt });
     await this.writePatiently(next, Buffer.concat([header, frame]), 0);
     next.position = header.length + frame.length;
     await file.file.close();
     this.current = next;
     this.files.prepareSpare();
+    return bytes;
   }
 
   /** A full disk is waited out: nothing of the batch was acknowledged, and the same bytes may be written again. */

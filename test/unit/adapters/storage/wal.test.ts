@@ -426,39 +426,36 @@ void t.test('the frames of a file that is used again are not seen', async (t) =>
 /** Bytes that are a frame of the log by themselves. */
 function forgedFrame(firstSequence: number): Buffer {
   const frame = Buffer.alloc(SECTOR_BYTES);
-  sealFrame(frame, FRAME_HEADER_BYTES + 8, firstSequence, 1, true);
+  // The salt of another log.
+  sealFrame(frame, FRAME_HEADER_BYTES + 8, firstSequence, 1, true, { mark: 1, seed: 2 });
   return frame;
 }
 
 /**
  * A client that knows the format puts frames into a message. They lie behind the end of the log when its file is used again,
- * and there a frame with a higher sequence counts as proof of damage: the gateway never starts again.
+ * and there a frame with a higher sequence would count as proof of damage. They do not know the salt of the log.
  */
-void t.test(
-  'what looks like a frame inside a record is never taken for one',
-  { todo: 'needs a salt per file' },
-  async (t) => {
-    const disk = new FaultDisk(new Random(seed));
-    const log = await TextLog.open(disk);
-    const shift = SECTOR_BYTES - FRAME_HEADER_BYTES - 4;
-    const body = Buffer.concat([Buffer.alloc(shift), ...Array.from({ length: 5 }, () => forgedFrame(1e9))]);
-    log.addBytes(body);
-    await log.durable();
-    for (const text of numbered(1, 8)) await log.append(text, 1_200);
-    await log.wal.release(log.wal.mark);
-    const released = log.wal.lastSequence;
-    const texts: string[] = [];
-    for (let i = 8; i < 40; i++) {
-      texts.push(`r${i}`);
-      await log.append(`r${i}`);
-      const again = await TextLog.open(await diskWith(await filesOf(disk)), { checkpointed: released }).then(
-        ({ found }) => found.join(),
-        (error: Error) => error.message,
-      );
-      if (again !== texts.join()) return void t.equal(again, texts.join());
-    }
-  },
-);
+void t.test('what looks like a frame inside a record is never taken for one', async (t) => {
+  const disk = new FaultDisk(new Random(seed));
+  const log = await TextLog.open(disk);
+  const shift = SECTOR_BYTES - FRAME_HEADER_BYTES - 4;
+  const body = Buffer.concat([Buffer.alloc(shift), ...Array.from({ length: 5 }, () => forgedFrame(1e9))]);
+  log.addBytes(body);
+  await log.durable();
+  for (const text of numbered(1, 8)) await log.append(text, 1_200);
+  await log.wal.release(log.wal.mark);
+  const released = log.wal.lastSequence;
+  const texts: string[] = [];
+  for (let i = 8; i < 40; i++) {
+    texts.push(`r${i}`);
+    await log.append(`r${i}`);
+    const again = await TextLog.open(await diskWith(await filesOf(disk)), { checkpointed: released }).then(
+      ({ found }) => found.join(),
+      (error: Error) => error.message,
+    );
+    if (again !== texts.join()) return void t.equal(again, texts.join());
+  }
+});
 
 void t.test('flush: interval syncs once in that time, none never', async (t) => {
   for (const flush of ['interval', 'none'] as const) {
