@@ -2,6 +2,9 @@
 import type { Lease, Store } from './store.ts';
 import { queueCount } from './store.ts';
 
+/** Of one call, as in the protocol adapters. */
+const batchMax = 256;
+
 export type LoadOptions = {
   producers: number;
   /** None: messages are only stored. */
@@ -76,15 +79,18 @@ export class StorageLoad {
     if (this.isStopping || this.sent >= options.messagesMax) return;
     this.sent++;
     this.gathered.push(queue);
+    if (this.gathered.length >= batchMax) this.flush();
     if (this.isScheduled) return;
     this.isScheduled = true;
-    setImmediate(() => this.flush());
+    setImmediate(() => {
+      this.isScheduled = false;
+      if (this.gathered.length > 0) this.flush();
+    });
   }
 
   private flush(): void {
     const queues = this.gathered;
     const at = performance.now();
-    this.isScheduled = false;
     this.gathered = [];
     this.inFlight++;
     this.store.send(queues, () => {

@@ -21,6 +21,7 @@ export const TINY: DiskStorageOptions = {
   flush: 'sync',
   flushIntervalMs: 100,
   walFileBytes: 16 * 1024,
+  earlyWriteBytes: 512,
   checkpointBytes: 24 * 1024,
   cacheBytes: 4 * 1024,
   blockBytesMax: 4 * 1024,

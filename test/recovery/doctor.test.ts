@@ -27,6 +27,7 @@ async function start(dir: string): Promise<EngineAndMeta> {
     directory: dir,
     // Of the real size they would be most of what this test does.
     walFileBytes: 3 * 1024 * 1024,
+    earlyWriteBytes: 64 * 1024,
     blockBytesMax: 256 * 1024,
     segmentFileBytes: 1024 * 1024,
     diskFreeBytesMin: 0,

@@ -26,6 +26,8 @@ export interface DiskStorageOptions {
   readonly flush: FlushMode;
   readonly flushIntervalMs: number;
   readonly walFileBytes: number;
+  /** See `WalOptions`. */
+  readonly earlyWriteBytes: number;
   /** Log that is written before its content is condensed. */
   readonly checkpointBytes: number;
   /** Memory for messages that are on disk too. */
@@ -108,7 +110,7 @@ export class DiskStorage implements Storage {
     }
     checkWhole(state);
     // Not before: without the checkpoint or the log that name them, they are all there is.
-    await this.blocks.removeUnknown();
+    await this.blocks.endReplay();
     state.endReplay();
     for (const { consumptions } of state.groups.values()) {
       for (const consumption of consumptions.values()) await consumption.openLanes();
@@ -157,14 +159,14 @@ export class DiskStorage implements Storage {
   }
 
   private makeLog({ clock, onFailure }: EngineContext): WalLog {
-    const { directory, walFileBytes, flush, flushIntervalMs } = this.options;
+    const { directory, walFileBytes, flush, flushIntervalMs, earlyWriteBytes } = this.options;
     const durableWrites = flush === 'sync';
     const files = new WalFiles(
       this.fileSystem,
       { directory: `${directory}/wal`, fileBytes: walFileBytes, durableWrites },
       clock,
     );
-    const wal = new Wal(files, { flush, flushIntervalMs }, clock, {
+    const wal = new Wal(files, { flush, flushIntervalMs, earlyWriteBytes }, clock, {
       onFailure,
       onWritten: () => this.checkpointWhenDue(),
       pressure: () => this.blocks.pressure(UNWRITTEN_BYTES_MAX),

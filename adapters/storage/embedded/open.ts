@@ -36,6 +36,7 @@ export function openEmbeddedEngine({ dir, ...options }: EmbeddedOptions): Engine
     new DiskStorage(new NodeFileSystem(), new LevelStore(`${directory}/kv`), {
       directory,
       walFileBytes: 32 * MIB,
+      earlyWriteBytes: 64 * 1024,
       blockBytesMax: MIB / 4,
       segmentFileBytes: 64 * MIB,
       operationsPerWrite: 2000,

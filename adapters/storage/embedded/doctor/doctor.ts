@@ -5,6 +5,7 @@ import type { FileSystem } from '../disk/file-system.ts';
 import type { KeyValueStore } from '../disk/key-value-store.ts';
 import { MEMORY_HELD } from '../held/held-messages.ts';
 import { BlockFiles, fileName } from '../queue/block-files.ts';
+import { Block } from '../queue/block.ts';
 import type { BlockEntry, BlockStore } from '../queue/block-store.ts';
 import type { MessageQueue } from '../queue/message-queue.ts';
 import { EngineState } from '../state.ts';
@@ -26,6 +27,7 @@ export interface Examination {
 
 /** What is replayed is only counted: its messages are in the log and need not be kept. */
 const COUNTED: BlockStore = {
+  block: (baseOffset, dataBytes) => Block.empty(baseOffset, dataBytes),
   sealed: (entry) => (entry.content = undefined),
   load: () => Promise.reject(new Error('messages that were only counted cannot be read')),
   removed: () => {},

@@ -9,7 +9,7 @@ import {
   SECTOR_BYTES,
   type Salt,
 } from './wal-format.ts';
-import { CorruptLogError, hasSyncedFrameBehind, scanFrames, type FramePayload, type ScannedFile } from './wal-scan.ts';
+import { CorruptLogError, framesOf, hasSyncedFrameBehind, type FramePayload, type ScannedFile } from './wal-scan.ts';
 
 export interface WalFile {
   readonly number: number;
@@ -37,8 +37,10 @@ export interface WalFilesOptions {
 const MARK_MAX = 2 ** 32;
 const ZEROS = Buffer.alloc(1024 * 1024);
 const SPARE_RETRY_MS = 250;
-/** Files kept to be used again; what a checkpoint frees beyond that is given back to the disk. */
-const REUSABLE_MAX = 2;
+/** Files kept to be used again: those of two checkpoints. What is freed beyond that is given back to the disk. */
+const REUSABLE_MAX = 8;
+/** The log is replayed in slices, with time between them for what replaying writes. */
+const REPLAY_SLICE_BYTES = 256 * 1024;
 
 /** The files of the write-ahead log: found and read at start, one filled ahead, used again after a checkpoint. */
 export class WalFiles {
@@ -76,7 +78,8 @@ export class WalFiles {
     replay: (frame: FramePayload) => void,
     pressure: () => Promise<void> | undefined,
   ): Promise<{ file: WalFile; lastSequence: number }> {
-    const scan = new LogScan(checkpointed, replay);
+    const nextTurn = (): Promise<void> => new Promise((resolve) => this.clock.soon(resolve));
+    const scan = new LogScan(checkpointed, replay, () => pressure() ?? nextTurn());
     let last: WalFile | undefined;
     const numbers = await this.numbers();
     // Two buffers by turns: one file is read while the one before is replayed.
@@ -87,9 +90,8 @@ export class WalFiles {
       next = this.read(numbers[i + 1], spareBuffer);
       // Nobody asks for it when this file stops the start.
       next.catch(() => undefined);
-      await pressure();
       spareBuffer = content;
-      const scanned = scan.scan(content, number);
+      const scanned = await scan.scan(content, number);
       if (scanned === undefined) {
         await this.discard(number, file);
         continue;
@@ -241,10 +243,12 @@ class LogScan {
   salt: Salt | undefined;
   private readonly checkpointed: number;
   private readonly replay: (frame: FramePayload) => void;
+  private readonly pause: () => Promise<void>;
 
-  constructor(checkpointed: number, replay: (frame: FramePayload) => void) {
+  constructor(checkpointed: number, replay: (frame: FramePayload) => void, pause: () => Promise<void>) {
     this.checkpointed = checkpointed;
     this.replay = replay;
+    this.pause = pause;
     this.nextSequence = checkpointed + 1;
   }
 
@@ -253,7 +257,7 @@ class LogScan {
   }
 
   /** Undefined when the file is not part of the log. @throws CorruptLogError */
-  scan(content: Buffer, number: number): ScannedFile | undefined {
+  async scan(content: Buffer, number: number): Promise<ScannedFile | undefined> {
     const header = decodeFileHeader(content, number);
     if (header === undefined) {
       if (isDamagedHeader(content) && this.hasRecords(content)) throw missing(number, this.nextSequence);
@@ -265,15 +269,26 @@ class LogScan {
     this.firstSequence = header.firstSequence;
     const { salt } = header;
     this.salt = salt;
-    const scanned = scanFrames(content, salt, header.firstSequence, (frame) => {
-      if (frame.firstSequence + frame.count - 1 > this.checkpointed) this.replay(frame);
-    });
+    const scanned = await this.replayFrames(framesOf(content, salt, header.firstSequence));
     // What the checkpoint has need not be there.
     const needed = { ...scanned, nextSequence: Math.max(scanned.nextSequence, this.checkpointed) };
     if (hasSyncedFrameBehind(content, salt, needed)) throw missing(number, scanned.nextSequence);
     this.nextInFile = scanned.nextSequence;
     this.nextSequence = Math.max(scanned.nextSequence, this.checkpointed + 1);
     return scanned;
+  }
+
+  private async replayFrames(frames: Generator<FramePayload, ScannedFile>): Promise<ScannedFile> {
+    let sliceBytes = 0;
+    for (;;) {
+      const { done, value } = frames.next();
+      if (done === true) return value;
+      if (value.firstSequence + value.count - 1 > this.checkpointed) this.replay(value);
+      sliceBytes += value.end - value.start;
+      if (sliceBytes < REPLAY_SLICE_BYTES) continue;
+      sliceBytes = 0;
+      await this.pause();
+    }
   }
 
   /** A write that was cut short may leave a part of a header, but no whole frame behind it. */

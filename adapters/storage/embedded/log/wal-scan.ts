@@ -28,15 +28,30 @@ export function scanFrames(
   salt: Salt,
   firstSequence: number,
   visit: (payload: FramePayload) => void,
-  start = SECTOR_BYTES,
+  start?: number,
 ): ScannedFile {
+  const frames = framesOf(content, salt, firstSequence, start);
+  for (;;) {
+    const { done, value } = frames.next();
+    if (done === true) return value;
+    visit(value);
+  }
+}
+
+/** The same for a caller that does other things in between. */
+export function* framesOf(
+  content: Buffer,
+  salt: Salt,
+  firstSequence: number,
+  start = SECTOR_BYTES,
+): Generator<FramePayload, ScannedFile> {
   let nextSequence = firstSequence;
   let at = start;
   for (;;) {
     const frame = decodeFrame(content, at, salt);
     // Frames of the file's earlier life have lower sequences.
     if (frame === undefined || frame.firstSequence !== nextSequence) break;
-    visit({ buffer: content, start: frame.payloadStart, end: frame.payloadEnd, ...sequences(frame) });
+    yield { buffer: content, start: frame.payloadStart, end: frame.payloadEnd, ...sequences(frame) };
     nextSequence += frame.count;
     at = frame.end;
   }

@@ -48,6 +48,8 @@ export class BlockFiles implements BlockStore {
   private readonly durable: BlockEntry[] = [];
   private readonly removedEntries: BlockEntry[] = [];
   private readonly unused: string[] = [];
+  /** While the log is replayed nobody holds messages: blocks that are on disk give their memory to the next ones. */
+  private replayed: Block[] | undefined = [];
 
   constructor(
     fileSystem: FileSystem,
@@ -57,6 +59,10 @@ export class BlockFiles implements BlockStore {
     this.fileSystem = fileSystem;
     this.options = options;
     this.readInline = readInline;
+  }
+
+  block(baseOffset: number, dataBytes: number): Block {
+    return this.replayed?.pop()?.reused(baseOffset, dataBytes) ?? Block.empty(baseOffset, dataBytes);
   }
 
   sealed(entry: BlockEntry): void {
@@ -120,9 +126,10 @@ export class BlockFiles implements BlockStore {
     if (current === undefined || current.base < file.base) this.current.set(entry.queueSerial, file);
   }
 
-  /** Removes files no checkpoint knows: an earlier run wrote them and did not come to tell. */
-  async removeUnknown(): Promise<void> {
+  /** The log is read. Removes files no checkpoint knows: an earlier run wrote them and did not come to tell. */
+  async endReplay(): Promise<void> {
     const { directory } = this.options;
+    this.replayed = undefined;
     // A block of the replay may be on its way into a file of the same name.
     while (this.writing !== undefined) await this.writing.catch(() => undefined);
     for (const name of await this.fileSystem.list(directory)) {
@@ -212,7 +219,9 @@ export class BlockFiles implements BlockStore {
     if (entry.isRemoved) return this.release(segment);
     entry.place = { kind: 'file', file: segment.base, position, bytes: bytes.length };
     this.placed.push(entry);
-    this.keep(entry);
+    if (this.replayed === undefined) return this.keep(entry);
+    this.replayed.push(entry.content!);
+    entry.content = undefined;
   }
 
   /** What is written from here on is for the next call. */

@@ -1,4 +1,4 @@
-import type { Block } from './block.ts';
+import { Block } from './block.ts';
 
 /** Where a sealed block is kept: beside the checkpoint while it is small, else in a file of its queue. */
 export type BlockPlace =
@@ -37,6 +37,8 @@ export class BlockEntry {
 
 /** What a queue asks of whoever keeps blocks out of memory. */
 export interface BlockStore {
+  /** An empty one with room for that many bytes of messages. */
+  block(baseOffset: number, dataBytes: number): Block;
   /** Nothing is added to the block any more. */
   sealed(entry: BlockEntry): void;
   /** Sets `content`. @throws DamagedBlockError, or the disk's error */
@@ -47,6 +49,7 @@ export interface BlockStore {
 
 /** Everything stays in memory. */
 export const MEMORY_BLOCKS: BlockStore = {
+  block: (baseOffset, dataBytes) => Block.empty(baseOffset, dataBytes),
   sealed: () => {},
   load: () => Promise.reject(new Error('a block in memory is never loaded')),
   removed: () => {},

@@ -60,6 +60,12 @@ export class Block {
     return Block.sized(baseOffset, dataBytes, Math.max(ENTRIES_MIN, Math.ceil(dataBytes / BYTES_PER_ENTRY)));
   }
 
+  /** An empty one in the memory of this one, whose messages nobody holds any more. Undefined when its room is not that large. */
+  reused(baseOffset: number, dataBytes: number): Block | undefined {
+    if (this.dataLimit !== HEADER_BYTES + dataBytes) return undefined;
+    return new Block(baseOffset, this.buffer, this.dataLimit, this.ends, this.ages);
+  }
+
   /** One with the messages of several that follow each other. */
   static merge(blocks: readonly Block[]): Block {
     const sum = (of: (block: Block) => number): number => blocks.reduce((total, block) => total + of(block), 0);

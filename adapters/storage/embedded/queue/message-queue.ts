@@ -217,7 +217,7 @@ export class MessageQueue implements ReadableQueue {
 
   private addBlock(messageBytes: number): Block {
     const entry = new BlockEntry(this.serial, this.appended);
-    const block = Block.empty(this.appended, Math.max(this.nextBlockBytes, messageBytes));
+    const block = this.store.block(this.appended, Math.max(this.nextBlockBytes, messageBytes));
     entry.content = block;
     this.blocks.push(entry);
     this.resize(entry, block.capacityBytes);

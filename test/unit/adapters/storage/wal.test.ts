@@ -54,7 +54,7 @@ class TextLog {
     );
     this.clock = clock;
     this.checkpointed = checkpointed;
-    this.wal = new Wal(files, { flush, flushIntervalMs: 100 }, clock, {
+    this.wal = new Wal(files, { flush, flushIntervalMs: 100, earlyWriteBytes: 2048 }, clock, {
       onFailure: (error) => void this.failures.push(error),
       onWritten: () => {},
       pressure: options.pressure ?? (() => undefined),
@@ -228,6 +228,35 @@ void t.test(
     t.ok(log.wal.bytesSinceCheckpoint >= 4 * SECTOR_BYTES, 'what a recovery reads counts, padding included');
     await log.wal.close();
     t.same((await TextLog.open(disk)).found, [...numbered(0, 100), 'first', 'second', 'third', 'fourth']);
+  },
+);
+
+void t.test(
+  'on a quick disk much of a turn is written while the turn goes on, on a slow one it is one commit',
+  async (t) => {
+    const disk = new FaultDisk(new Random(seed));
+    const held = new HeldFileSystem(disk);
+    const clock = new ManualClock();
+    const log = await TextLog.open(disk, { clock, fileSystem: held });
+    const commitsOf = async (writeMs: number): Promise<number> => {
+      let open!: () => void;
+      held.gate = new Promise((resolve) => (open = resolve));
+      log.add('measured');
+      await clock.advance(0);
+      await clock.advance(writeMs);
+      open();
+      await log.durable();
+      const { commits } = log.wal.statistics;
+      for (let i = 0; i < 8; i++) log.add(`r${i}`, 1000);
+      await log.durable();
+      return log.wal.statistics.commits - commits;
+    };
+    t.equal(await commitsOf(0), 2);
+    t.equal(await commitsOf(2), 1);
+    t.equal(await commitsOf(1), 2);
+    await log.wal.close();
+    const texts = ['measured', ...numbered(0, 8)];
+    t.same((await TextLog.open(disk)).found, [...texts, ...texts, ...texts]);
   },
 );
 
