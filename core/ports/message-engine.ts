@@ -4,6 +4,7 @@ import type { Outcome } from '../model/broker-error.ts';
 import type { Source, TopicSpec } from '../model/topic.ts';
 import type { Clock } from './clock.ts';
 import type { Logger } from './logger.ts';
+import type { MetaChange } from './meta-store.ts';
 
 /** What an engine can do. The core asks these, never the engine's name. */
 export interface Capabilities {
@@ -32,6 +33,8 @@ export class OutgoingMessage {
   queue = -1;
   /** Names of the light queues that get a reference to it. */
   lightQueues: readonly string[] = NO_LIGHT_QUEUES;
+  /** What changes in the meta store when the message is taken in, delayed or not: both become durable, or neither. */
+  changes: readonly MetaChange[] = NO_CHANGES;
 
   constructor(topic: string, address: string, message: Message) {
     this.topic = topic;
@@ -41,6 +44,7 @@ export class OutgoingMessage {
 }
 
 const NO_LIGHT_QUEUES: readonly string[] = [];
+const NO_CHANGES: readonly MetaChange[] = [];
 
 /** Where a message went. */
 export interface Placed {
@@ -156,7 +160,7 @@ export interface MessageEngine {
   /** All or nothing: the first problem is the outcome and nothing happened. */
   transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>>;
 
-  /** A half message: stored, invisible until resolved. */
+  /** A half message: stored, invisible until resolved. UNSUPPORTED for one with changes. */
   prepare(outgoing: OutgoingMessage, transaction: { readonly checkAfterMs: number }): Promise<Outcome<string>>;
   resolve(transactionId: string, how: 'commit' | 'rollback'): Promise<Outcome<Placed | undefined>>;
   /** Half messages whose producer should be asked, leased so that one node asks. */
