@@ -24,11 +24,14 @@ import type {
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
+import type { ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
+import { ClientSessions, type SessionsOptions } from './sessions/client-sessions.ts';
+import { Wills, type Will } from './sessions/wills.ts';
 import { addressOfTopic, topicOfAddress } from './routing/routes.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
-export type { Cursor, LiveSubscriber };
+export type { ClientSession, Cursor, LiveSubscriber, SessionState, SessionSubscription, Will };
 
 export interface BrokerPorts {
   readonly engine: MessageEngine;
@@ -45,6 +48,7 @@ export interface BrokerPorts {
 export interface BrokerOptions {
   readonly topics: TopicOptions;
   readonly groups: GroupOptions;
+  readonly sessions: SessionsOptions;
   readonly bodyBytesMax: number;
 }
 
@@ -52,6 +56,8 @@ export interface BrokerOptions {
 export class Broker {
   readonly topics: Topics;
   readonly groups: ConsumerGroups;
+  readonly sessions: ClientSessions;
+  readonly wills: Wills;
   readonly clock: Clock;
   readonly options: BrokerOptions;
   private readonly ports: BrokerPorts;
@@ -71,6 +77,15 @@ export class Broker {
     this.groups = new ConsumerGroups(engine, meta, options.groups);
     this.router = new AddressRouter(engine);
     this.sending = new Sending(engine, this.topics, this.router, options.bodyBytesMax);
+    const { router } = this;
+    this.sessions = new ClientSessions(
+      meta,
+      (filter, onReady, how) => router.openCursor(filter, onReady, how),
+      clock,
+      ports.log,
+      options.sessions,
+    );
+    this.wills = new Wills(meta, clock, ports.log, (batch) => this.sending.send(batch));
     this.renewal = new LeaseRenewal(engine, clock);
     this.receiving = new Receiving(engine, this.topics, this.groups, this.renewal, clock, (m) => this.view(m));
   }
@@ -80,11 +95,15 @@ export class Broker {
     await this.ports.engine.start({ clock: this.clock, log, onFailure });
     await this.topics.load();
     await this.groups.load();
+    await this.sessions.load();
+    await this.wills.load();
   }
 
   /** Waiting receives end empty; resolves when everything accepted is durable. */
   async stop(): Promise<void> {
     this.renewal.stop();
+    this.wills.stop();
+    await this.sessions.stop();
     await this.ports.engine.stop();
   }
 
@@ -140,11 +159,6 @@ export class Broker {
   /** At most once: messages are handed over in process while the subscription lives. */
   subscribeLive(addressFilter: string, subscriber: LiveSubscriber): Disposable {
     return this.router.subscribeLive(addressFilter, subscriber);
-  }
-
-  /** At least once: a cursor on the light queue of the filter, starting at its end. */
-  openCursor(addressFilter: string, onReady: () => void): Promise<Cursor> {
-    return this.router.openCursor(addressFilter, onReady);
   }
 
   /** The message as values, whatever protocol it came from. */

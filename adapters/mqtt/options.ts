@@ -14,6 +14,17 @@ export interface MqttOptions {
   readonly receiveMaximum: number;
   /** Longest Keep Alive granted; 0 grants what the client asks for. */
   readonly keepAliveMaxS: number;
+  /** Longest Session Expiry Interval granted; 0 grants what the client asks for. MQTT 3 asks for ever. */
+  readonly sessionExpiryMaxS: number;
+  /** Topic aliases of each direction; 0: none. */
+  readonly topicAliasMax: number;
+  /** Payloads said to be UTF-8 are checked. */
+  readonly payloadFormatCheck: boolean;
+  /** Response Information for clients that ask for it is this, their client identifier and a slash; empty: none. */
+  readonly responseTopicPrefix: string;
+  /** Messages and bytes one client may publish in a second, 0 for no limit: beyond it, the client is read more slowly. */
+  readonly publishRateMax: number;
+  readonly publishBytesRateMax: number;
   /** Bytes that may wait for one client's socket; beyond it QoS 0 is dropped and QoS 1 stays in the store. */
   readonly outputBytesMax: number;
 }
@@ -28,5 +39,11 @@ export const DEFAULT_MQTT_OPTIONS: MqttOptions = {
   inflightMax: 100,
   receiveMaximum: 1024,
   keepAliveMaxS: 0,
+  sessionExpiryMaxS: 0,
+  topicAliasMax: 32,
+  payloadFormatCheck: false,
+  responseTopicPrefix: 'response/',
+  publishRateMax: 0,
+  publishBytesRateMax: 0,
   outputBytesMax: 1024 * 1024,
 };

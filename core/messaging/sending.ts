@@ -73,7 +73,7 @@ export class Sending {
 
   private sendKnown(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
-    let waitingLive: { message: Message; route: AddressRoute; accepted: number }[] | undefined;
+    let waitingLive: { outgoing: OutgoingMessage; route: AddressRoute; accepted: number }[] | undefined;
     let to: Destination | undefined;
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
@@ -91,15 +91,15 @@ export class Sending {
       // Live subscribers are not there for messages that come later.
       if (route.live.length === 0 || message.hasDeliveryTime) continue;
       // At most once is handed over at once; anything stronger becomes visible when durable.
-      if (message.qos === 0) deliverLive(message, route);
-      else (waitingLive ??= []).push({ message, route, accepted: i - (refused?.size ?? 0) });
+      if (message.qos === 0) deliverLive(message, outgoing.address, route);
+      else (waitingLive ??= []).push({ outgoing, route, accepted: i - (refused?.size ?? 0) });
     }
     const accepted = refused === undefined ? batch : batch.filter((_, i) => !refused.has(i));
     const sent = accepted.length === 0 ? Promise.resolve([]) : this.engine.send(accepted);
     if (refused === undefined && waitingLive === undefined) return sent;
     return sent.then((outcomes) => {
-      for (const { message, route, accepted: at } of waitingLive ?? [])
-        if (outcomes[at]?.ok === true) deliverLive(message, route);
+      for (const { outgoing, route, accepted: at } of waitingLive ?? [])
+        if (outcomes[at]?.ok === true) deliverLive(outgoing.message, outgoing.address, route);
       return refused === undefined ? outcomes : mergeRefused(batch.length, outcomes, refused);
     });
   }
@@ -146,9 +146,9 @@ function messageType(message: Message): MessageType {
   return 'NORMAL';
 }
 
-function deliverLive(message: Message, route: AddressRoute): void {
+function deliverLive(message: Message, address: string, route: AddressRoute): void {
   const { live } = route;
-  for (let i = 0; i < live.length; i++) live[i]!.deliver(message);
+  for (let i = 0; i < live.length; i++) live[i]!.deliver(message, address);
 }
 
 function mergeRefused(

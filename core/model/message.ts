@@ -290,6 +290,21 @@ export function encodeMessage(fields: MessageFields): Message {
   return new Message(target, 0, length);
 }
 
+/**
+ * The message as born at another time, and expiring `expiryMs` after it where given. For messages that are made long
+ * before they are published; not for the plain form.
+ */
+export function rebornAt(message: Message, nowMs: number, expiryMs: number | undefined): Message {
+  const { buffer, start } = message;
+  const added = expiryMs === undefined ? Buffer.alloc(0) : encodeSystemFields({ expiresAt: nowMs + expiryMs });
+  const systemEnd = start + MESSAGE_HEADER_BYTES + readUint32(buffer, start + 12);
+  const bytes = Buffer.concat([buffer.subarray(start, systemEnd), added, buffer.subarray(systemEnd, message.end)]);
+  if (added.length > 0) bytes[1]! |= MessageFlag.hasExpiry;
+  bytes.writeDoubleLE(nowMs, 4);
+  bytes.writeUInt32LE(systemEnd - start - MESSAGE_HEADER_BYTES + added.length, 12);
+  return new Message(bytes, 0, bytes.length);
+}
+
 /** The flags byte that goes with the fields. Quality of service is 1 unless said otherwise. */
 export function messageFlags(fields: Partial<MessageFields>): number {
   return (
