@@ -24,14 +24,14 @@ import type {
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
+import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
 import type { ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
 import { ClientSessions, type SessionsOptions } from './sessions/client-sessions.ts';
 import { Wills, type Will } from './sessions/wills.ts';
-import { addressOfTopic, topicOfAddress } from './routing/routes.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
-export type { ClientSession, Cursor, LiveSubscriber, SessionState, SessionSubscription, Will };
+export type { ClientSession, Cursor, LiveSubscriber, RoutedFields, SessionState, SessionSubscription, Will };
 
 export interface BrokerPorts {
   readonly engine: MessageEngine;
@@ -50,6 +50,8 @@ export interface BrokerOptions {
   readonly groups: GroupOptions;
   readonly sessions: SessionsOptions;
   readonly bodyBytesMax: number;
+  /** The first that matches an address decides. */
+  readonly routes?: readonly RouteRule[];
 }
 
 /** The facade of the core: the only thing an adapter talks to. */
@@ -62,6 +64,7 @@ export class Broker {
   readonly options: BrokerOptions;
   private readonly ports: BrokerPorts;
   private readonly router: AddressRouter;
+  private readonly routes: Routes;
   private readonly sending: Sending;
   private readonly receiving: Receiving;
   private readonly renewal: LeaseRenewal;
@@ -73,7 +76,8 @@ export class Broker {
     this.options = options;
     this.clock = clock;
     this.envelopeReaders = new Map(ports.envelopeReaders.map((reader) => [reader.protocol, reader]));
-    this.topics = new Topics(engine, meta, options.topics);
+    this.routes = new Routes(options.routes);
+    this.topics = new Topics(engine, meta, options.topics, (name) => this.routes.topicDefaults(name));
     this.groups = new ConsumerGroups(engine, meta, options.groups);
     this.router = new AddressRouter(engine);
     this.sending = new Sending(engine, this.topics, this.router, options.bodyBytesMax);
@@ -116,14 +120,28 @@ export class Broker {
     return this.ports.authorizer.isAllowed(principal, action, resource);
   }
 
-  /** The topic a message published under the address belongs to. @throws BrokerError ILLEGAL_TOPIC */
-  topicOf(address: string): string {
-    return topicOfAddress(address);
+  /** The longest a message can be delayed; 0 where the engine has no delayed messages. */
+  get delayMsMax(): number {
+    const { delay } = this.ports.engine.capabilities;
+    return delay === false ? 0 : delay.maxMs;
   }
 
-  /** The address of a message whose publisher gave only a topic, and perhaps a tag. */
-  addressOf(topic: string, tag: string | undefined): string {
-    return addressOfTopic(topic, tag);
+  /**
+   * The topic a message published under the address belongs to, and the fields it gets where its publisher gave none.
+   * @throws BrokerError ILLEGAL_TOPIC, ILLEGAL_ADDRESS
+   */
+  routeOf(address: string): RoutedFields {
+    return this.routes.resolve(address);
+  }
+
+  /** The topic of `routeOf`. */
+  topicOf(address: string): string {
+    return this.routes.resolve(address).topic;
+  }
+
+  /** The address of a message whose publisher gave none. */
+  addressOf(fields: RoutedFields): string {
+    return this.routes.addressOf(fields);
   }
 
   /** Stores messages; one outcome each, when durable. Topics are created on first use where allowed. */

@@ -106,8 +106,8 @@ export class Connection implements PacketHandler, LiveSubscriber {
     const { turn, translator } = this.context;
     if (target.refusal !== 0) turn.refuse(this, packetIdentifier, target.refusal);
     else {
-      const message = translator.message(publish, this.context.nowMs);
-      turn.publish(this, packetIdentifier, new OutgoingMessage(target.topic, topicName, message));
+      const message = translator.message(publish, this.context.nowMs, target.addition);
+      turn.publish(this, packetIdentifier, new OutgoingMessage(target.topic, target.address, message));
     }
     // Clients are known to ignore Receive Maximum: one that sends more is read more slowly instead of cut off.
     if (packetIdentifier !== 0 && ++this.storing === this.context.options.receiveMaximum) this.socket.pause();

@@ -23,6 +23,7 @@ import type { Properties, ProtocolVersion } from './codec/packet.ts';
 import { encodeProperties, readProperties } from './codec/properties.ts';
 import { PropertyOwner } from './codec/property-table.ts';
 import type { PublishView } from './codec/publish-view.ts';
+import type { RouteAddition } from './route-addition.ts';
 
 /** Memory that incoming messages are written to, one after the other; the messages keep their chunk alive. */
 const ARENA_BYTES = 256 * 1024;
@@ -52,10 +53,12 @@ export class InboundTranslator {
   private arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
   private used = 0;
 
-  /** The message of a PUBLISH. `nowMs` is when it was received. */
-  message(publish: PublishView, nowMs: number): Message {
-    if (isPlain(publish)) return new Message(publish.buffer, publish.packetStart, publish.payloadEnd);
-    return this.write(publish, nowMs);
+  /** The message of a PUBLISH. `nowMs` is when it was received, `addition` what its topic name says besides. */
+  message(publish: PublishView, nowMs: number, addition?: RouteAddition): Message {
+    if (addition === undefined && isPlain(publish)) {
+      return new Message(publish.buffer, publish.packetStart, publish.payloadEnd);
+    }
+    return this.write(publish, nowMs, addition);
   }
 
   /** Nobody needs the messages made so far any more: their memory is used again, which spares the garbage collector. */
@@ -64,18 +67,22 @@ export class InboundTranslator {
   }
 
   /** A message with bytes of its own. */
-  private write(publish: PublishView, nowMs: number): Message {
+  private write(publish: PublishView, nowMs: number, addition: RouteAddition | undefined): Message {
     const { buffer, topicStart, topicEnd, payloadStart, payloadEnd } = publish;
-    const fields =
-      publish.hasUserProperties || publish.messageExpiryIntervalS >= 0 ? fieldsOf(publish, nowMs) : undefined;
-    const system = fields === undefined ? NOTHING : encodeSystemFields(fields);
+    const fields = fieldsOf(publish, nowMs, addition);
+    const system = fields === undefined ? (addition?.systemBytes ?? NOTHING) : encodeSystemFields(fields);
+    const address = addition?.addressBytes;
+    const addressRoom = 2 + (address?.length ?? topicEnd - topicStart);
     const propertiesRoom = publish.propertiesEnd - publish.propertiesStart;
-    const bytesMax = MESSAGE_HEADER_BYTES + system.length + (payloadEnd - topicStart) + 2 + propertiesRoom;
-    const start = this.reserve(bytesMax);
+    const bodyBytes = payloadEnd - payloadStart;
+    const start = this.reserve(MESSAGE_HEADER_BYTES + system.length + addressRoom + propertiesRoom + bodyBytes);
     const target = this.arena;
     let at = start + MESSAGE_HEADER_BYTES;
     if (system.length > 0) at = copyBytes(system, 0, system.length, target, at);
-    const envelopeAt = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
+    const envelopeAt =
+      address === undefined
+        ? copyBytes(buffer, topicStart - 2, topicEnd, target, at)
+        : copyBytes(address, 0, address.length, target, target.writeUInt16BE(address.length, at));
     at = propertiesRoom > 0 ? copyForwardableProperties(publish, target, envelopeAt) : envelopeAt;
     const envelopeBytes = at - envelopeAt;
     const end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
@@ -83,7 +90,8 @@ export class InboundTranslator {
       target,
       start,
       fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos }),
-      envelopeBytes > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
+      // Said even of an empty envelope where there are fields: without it they would read as another protocol's.
+      envelopeBytes > 0 || system.length > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
       fields?.priority ?? NO_PRIORITY,
       nowMs,
       system.length,
@@ -114,20 +122,38 @@ function isPlain({ buffer, packetStart, topicStart, topicEnd, payloadStart, payl
   return topicStart - packetStart === 3 + varintLength(payloadEnd - topicStart + 2);
 }
 
-/** The fields of the core message that the publisher's properties stand for. */
-function fieldsOf(publish: PublishView, nowMs: number): Partial<MessageFields> {
+/** The fields of the core message where they depend on this PUBLISH; its own word counts before that of its topic name. */
+function fieldsOf(
+  publish: PublishView,
+  nowMs: number,
+  addition: RouteAddition | undefined,
+): Partial<MessageFields> | undefined {
   const expiryS = publish.messageExpiryIntervalS;
-  const expiresAt = expiryS < 0 ? undefined : nowMs + expiryS * 1000;
-  if (!publish.hasUserProperties) return { expiresAt };
+  const delayMs = addition?.delayMs ?? 0;
+  if (!publish.hasUserProperties && expiryS < 0 && delayMs === 0) return undefined;
+  const own = publish.hasUserProperties ? namedFields(publish) : undefined;
+  const routed = addition?.fields;
+  return {
+    expiresAt: expiryS < 0 ? undefined : nowMs + expiryS * 1000,
+    tag: own?.tag ?? routed?.tag,
+    keys: own?.keys ?? routed?.keys ?? [],
+    messageId: own?.messageId,
+    messageGroup: own?.messageGroup ?? routed?.messageGroup,
+    priority: own?.priority,
+    deliverAt: delayMs > 0 ? nowMs + delayMs : own?.deliverAt,
+  };
+}
+
+/** The fields that the publisher's user properties stand for. */
+function namedFields(publish: PublishView) {
   const properties = readProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd);
   const named = new Map<string, string>();
   for (const [key, value] of properties.userProperties ?? []) {
     if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
   }
   return {
-    expiresAt,
     tag: named.get('tag'),
-    keys: named.get('keys')?.split(',') ?? [],
+    keys: named.get('keys')?.split(','),
     messageId: named.get('message-id'),
     messageGroup: named.get('message-group'),
     priority: integerBelow(named.get('priority'), NO_PRIORITY),

@@ -62,16 +62,22 @@ export class Sending {
   private async createAndSend(names: readonly string[], batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
     const waiting: (() => void)[] = [];
     this.waiting = waiting;
-    // A topic that cannot be created shows when its messages are checked.
-    await Promise.allSettled(names.map((name) => this.topics.use(name)));
+    const problems = new Map<string, BrokerError>();
+    await Promise.all(
+      names.map((name) => this.topics.use(name).catch((error: unknown) => problems.set(name, problemOf(name, error)))),
+    );
     this.waiting = undefined;
-    const sent = this.sendKnown(batch);
+    const sent = this.sendKnown(batch, problems);
     // In the same turn: a batch sent from now on comes behind all of these.
     for (const sendNext of waiting) sendNext();
     return sent;
   }
 
-  private sendKnown(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
+  /** @param problems of the topics that are not there */
+  private sendKnown(
+    batch: readonly OutgoingMessage[],
+    problems?: ReadonlyMap<string, BrokerError>,
+  ): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
     let waitingLive: { outgoing: OutgoingMessage; route: AddressRoute; accepted: number }[] | undefined;
     let to: Destination | undefined;
@@ -80,7 +86,7 @@ export class Sending {
       const { message } = outgoing;
       // Neither a subscription nor a topic can change between two messages of a batch.
       if (outgoing.address !== to?.address || outgoing.topic !== to.topic) to = this.destination(outgoing);
-      const error = this.check(message, to);
+      const error = (to.spec === undefined ? problems?.get(to.topic) : undefined) ?? this.check(message, to);
       if (error !== undefined) {
         (refused ??= new Map()).set(i, error);
         continue;
@@ -137,6 +143,11 @@ export class Sending {
     this.roundRobin = (this.roundRobin + 1) % queues;
     return this.roundRobin;
   }
+}
+
+function problemOf(topic: string, error: unknown): BrokerError {
+  if (error instanceof BrokerError) return error;
+  return new BrokerError('INTERNAL', `the topic ${topic} could not be created`, { cause: error });
 }
 
 function messageType(message: Message): MessageType {

@@ -4,6 +4,7 @@ import { DEFAULT_EMBEDDED_OPTIONS } from '../../adapters/storage/embedded/open.t
 import { DEFAULT_RETRY_POLICY, GROUP_ORDERS } from '../../core/model/consumer-group.ts';
 import { LIMITS } from '../../core/model/limits.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
+import { routeProblem } from '../../core/routing/routes.ts';
 import { parseVerifier } from '../security/password.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
 
@@ -48,6 +49,21 @@ const group = z.strictObject({
   attemptsMax: z.int().min(1).max(1000).default(DEFAULT_RETRY_POLICY.attemptsMax),
 });
 
+const route = z
+  .strictObject({
+    filter: z.string(),
+    topic: z.string(),
+    messageGroup: z.string().min(1).optional(),
+    keys: z.array(z.string().min(1)).optional(),
+    tag: z.string().min(1).optional(),
+    type: z.enum(TOPIC_TYPES).optional(),
+    queues: z.int().min(1).max(LIMITS.queuesPerTopicMax).optional(),
+  })
+  .superRefine((rule, context) => {
+    const problem = routeProblem(rule);
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+  });
+
 const mqtt = z.strictObject({
   listeners: listeners(1883),
   connectTimeoutMs: ms.default(DEFAULT_MQTT_OPTIONS.connectTimeoutMs),
@@ -60,6 +76,7 @@ const mqtt = z.strictObject({
   receiveMaximum: z.int().min(1).max(65_535).default(DEFAULT_MQTT_OPTIONS.receiveMaximum),
   keepAliveMaxS: z.int().min(0).max(65_535).default(DEFAULT_MQTT_OPTIONS.keepAliveMaxS),
   outputBytesMax: z.int().min(65_536).default(DEFAULT_MQTT_OPTIONS.outputBytesMax),
+  routes: z.array(route).default([]),
 });
 
 const grpc = z.strictObject({

@@ -5,7 +5,6 @@ import { encodeMessage, type Message } from '../../../core/model/message.ts';
 import { OutgoingMessage, type MessageEngine } from '../../../core/ports/message-engine.ts';
 import { AddressRouter } from '../../../core/routing/address-router.ts';
 import { AddressTrie } from '../../../core/routing/address-trie.ts';
-import { addressOfTopic, topicOfAddress } from '../../../core/routing/routes.ts';
 import { ManualClock } from '../../helpers/manual-clock.ts';
 import { Random, seeds } from '../../helpers/random.ts';
 import { fail } from '../../helpers/fail.ts';
@@ -57,12 +56,6 @@ void t.test('the trie and the matcher agree with a naive one', async (t) => {
     if (trie.match('a').length > 0) t.fail(`seed ${seed}: something is left`);
   }
   t.pass();
-});
-
-void t.test('addresses and topics', async (t) => {
-  t.same(['a/b', 'a', '/a', 'ü x/1', '$x/y'].map(topicOfAddress), ['a', 'a', 'mqtt', '%C3%BC%20x', '%24x']);
-  t.throws(() => topicOfAddress('TBW102/x'), { code: 'ILLEGAL_TOPIC' });
-  t.same([addressOfTopic('t', undefined), addressOfTopic('t', 'tag')], ['t', 't/tag']);
 });
 
 async function setUp(t: Test) {
