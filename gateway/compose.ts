@@ -7,6 +7,7 @@ import { DEFAULT_RETRY_POLICY } from '../core/model/consumer-group.ts';
 import { ALLOW_ALL } from '../core/ports/authorizer.ts';
 import type { Logger } from '../core/ports/logger.ts';
 import type { Config } from './config/schema.ts';
+import { mqttListeners } from './listeners/mqtt-listeners.ts';
 import { TcpListener } from './listeners/tcp-listener.ts';
 import { readCertificate, selfSignedCertificate } from './security/certificate.ts';
 import { UserAuthenticator } from './security/user-authenticator.ts';
@@ -53,12 +54,16 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
   const grpc = new GrpcAdapter({ broker, tls: certificate, log });
   mqtt.start();
   const listeners = [
-    ...config.mqtt.listeners.map((listener) => new TcpListener('mqtt', listener, mqtt)),
-    ...config.grpc.listeners.map((listener) => new TcpListener('grpc', listener, grpc)),
+    ...(await mqttListeners(config.mqtt, mqtt, log)),
+    ...config.grpc.listeners.map(
+      (listener) =>
+        new TcpListener('grpc', listener, { handleConnection: ({ socket }) => grpc.handleConnection(socket) }, log),
+    ),
   ];
   const stop = async (): Promise<void> => {
     for (const listener of listeners) listener.stopAccepting();
     await Promise.all([mqtt.shutdown(config.shutdownGraceMs), grpc.shutdown(config.shutdownGraceMs)]);
+    for (const listener of listeners) listener.close();
     await broker.stop();
   };
   try {

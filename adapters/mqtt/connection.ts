@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { LiveSubscriber } from '../../core/broker.ts';
 import type { Message } from '../../core/model/message.ts';
 import type { Credentials, Principal } from '../../core/ports/authenticator.ts';
@@ -24,11 +23,13 @@ import {
 } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext, PublishTarget } from './mqtt-context.ts';
+import type { MqttOptions } from './options.ts';
 import { Output } from './output.ts';
 import { agree, refusal } from './session/connect.ts';
 import { SendWindow } from './session/send-window.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { addedProperties } from './translate.ts';
+import type { ByteStream, Transport } from './transport.ts';
 
 /** Messages read from the store for one connection before another one has its turn. */
 const PULL_MAX = 1000;
@@ -42,7 +43,9 @@ type Phase = 'new' | 'connected' | 'closing' | 'closed';
 export class Connection implements PacketHandler, LiveSubscriber {
   clientIdentifier = '';
   private readonly context: MqttContext;
-  private readonly socket: Socket;
+  private readonly transport: Transport;
+  private readonly socket: ByteStream;
+  private readonly options: MqttOptions;
   private readonly decoder: Decoder;
   private readonly output: Output;
   private readonly subscriptions: Subscriptions;
@@ -67,15 +70,17 @@ export class Connection implements PacketHandler, LiveSubscriber {
   /** The socket has more to write than it should: nothing is read from the store until it drains. */
   private isBlocked = false;
 
-  constructor(context: MqttContext, socket: Socket) {
+  constructor(context: MqttContext, transport: Transport) {
+    const { stream: socket, options = context.options } = transport;
     this.context = context;
+    this.transport = transport;
     this.socket = socket;
+    this.options = options;
     this.output = new Output(socket);
-    this.decoder = new Decoder(this, { packetBytesMax: context.options.connectPacketBytesMax });
+    this.decoder = new Decoder(this, { packetBytesMax: options.connectPacketBytesMax });
     this.subscriptions = new Subscriptions(context, this, () => this.becomeReady());
-    this.idleMsMax = context.options.connectTimeoutMs;
+    this.idleMsMax = options.connectTimeoutMs;
     this.lastReceivedAt = context.nowMs;
-    socket.setNoDelay(true);
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('drain', () => this.drained());
     socket.on('end', () => socket.end());
@@ -238,7 +243,7 @@ export class Connection implements PacketHandler, LiveSubscriber {
       return;
     }
     const { reasonCode, message, protocolLevel } = error;
-    log.debug({ client: this.clientIdentifier, reasonCode, from: this.socket.remoteAddress }, message);
+    log.debug({ client: this.clientIdentifier, reasonCode, from: this.transport.remoteAddress }, message);
     if (this.phase !== 'new') this.disconnect(reasonCode, message);
     else if (reasonCode === ReasonCode.unsupportedProtocolVersion) {
       // [MQTT-3.1.2-2]: a level from the future is answered in MQTT 5, any other in MQTT 3.1.1.
@@ -271,25 +276,30 @@ export class Connection implements PacketHandler, LiveSubscriber {
   }
 
   private async connect(packet: ConnectPacket): Promise<void> {
-    const { context } = this;
+    const { context, options } = this;
+    const { certificateUser, certificateClientIdentifier } = this.transport;
     this.version = packet.protocolVersion;
+    if (certificateClientIdentifier !== undefined && packet.clientIdentifier !== '') {
+      packet.clientIdentifier = certificateClientIdentifier;
+    }
     const refused = refusal(packet);
     if (refused !== undefined) return this.refuse(refused.reasonCode, refused.reason);
-    if (context.isFull) return this.refuse(ReasonCode.quotaExceeded, 'the limit of connections is reached');
-    const principal = await context.broker.authenticate(credentialsOf(packet));
+    const limit = this.transport.refusal?.();
+    if (limit !== undefined) return this.refuse(ReasonCode[limit], 'the limit of connections is reached');
+    const principal = await context.broker.authenticate(credentialsOf(packet, certificateUser));
     if (this.phase !== 'new') return undefined;
     if (principal === undefined) {
       const reasonCode = packet.username === undefined ? ReasonCode.notAuthorized : ReasonCode.badUserNameOrPassword;
       return this.refuse(reasonCode, 'the user name or password is not right');
     }
-    const agreement = agree(packet, context.options, context.newClientIdentifier());
+    const agreement = agree(packet, options, certificateClientIdentifier ?? context.newClientIdentifier());
     this.principal = principal;
     this.clientIdentifier = agreement.clientIdentifier;
     this.sendWindow = new SendWindow(agreement.inflightMax);
     this.packetBytesMax = agreement.packetBytesMax;
     // [MQTT-3.1.2-22]: one and a half keep alive periods.
     this.idleMsMax = agreement.keepAliveS * 1500;
-    this.decoder.packetBytesMax = context.options.packetBytesMax;
+    this.decoder.packetBytesMax = options.packetBytesMax;
     this.phase = 'connected';
     context.takeOver(this);
     return this.write(agreement.connack);
@@ -392,7 +402,8 @@ export class Connection implements PacketHandler, LiveSubscriber {
   }
 }
 
-function credentialsOf({ username, password }: ConnectPacket): Credentials {
+function credentialsOf({ username, password }: ConnectPacket, certificateUser: string | undefined): Credentials {
+  if (certificateUser !== undefined) return { kind: 'certificate', commonName: certificateUser };
   if (username === undefined) return { kind: 'none' };
   return { kind: 'password', username, password: password ?? Buffer.alloc(0) };
 }

@@ -52,10 +52,6 @@ export class MqttContext {
     this.nowMs = broker.clock.now();
   }
 
-  get isFull(): boolean {
-    return this.connections.size > this.options.connectionsMax;
-  }
-
   /** Makes the connection the owner of its client identifier; an older owner is told and closed [MQTT-3.1.4-3]. */
   takeOver(connection: Connection): void {
     const { clientIdentifier } = connection;

@@ -5,6 +5,7 @@ export interface MqttOptions {
   readonly connectPacketBytesMax: number;
   /** Announced as Maximum Packet Size. */
   readonly packetBytesMax: number;
+  /** Counted where connections are accepted, with those that have not got as far as the adapter. */
   readonly connectionsMax: number;
   readonly subscriptionsPerClientMax: number;
   readonly topicLevelsMax: number;

@@ -43,6 +43,8 @@ export class UserAuthenticator implements Authenticator {
         return this.allowAnonymous ? ANONYMOUS : undefined;
       case 'password':
         return this.byPassword(credentials.username, credentials.password);
+      case 'certificate':
+        return byCertificate(credentials.commonName);
       case 'signature':
         return this.bySignature(credentials.accessKey, credentials.signed, credentials.signature);
     }
@@ -70,4 +72,9 @@ export class UserAuthenticator implements Authenticator {
     const given = Buffer.from(signature, 'hex');
     return given.length === expected.length && timingSafeEqual(given, expected) ? user.principal : undefined;
   }
+}
+
+/** Whoever issues certificates decides who there is: the name need not be among the users. */
+function byCertificate(commonName: string): Principal | undefined {
+  return commonName === '' ? undefined : { name: commonName, anonymous: false };
 }

@@ -4,6 +4,7 @@ import { MQTT_ENVELOPE_READER } from '../../adapters/mqtt/translate.ts';
 import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import { Broker } from '../../core/broker.ts';
 import { ALLOW_ALL } from '../../core/ports/authorizer.ts';
+import { ConnectionLimit } from '../../gateway/listeners/connection-limit.ts';
 import { TcpListener } from '../../gateway/listeners/tcp-listener.ts';
 import { UserAuthenticator, type UserConfig } from '../../gateway/security/user-authenticator.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -41,9 +42,11 @@ export async function startMqttServer(
     },
   );
   await broker.start();
-  const adapter = new MqttAdapter({ broker, options: { ...DEFAULT_MQTT_OPTIONS, ...options }, log: SILENT });
+  const allOptions = { ...DEFAULT_MQTT_OPTIONS, ...options };
+  const adapter = new MqttAdapter({ broker, options: allOptions, log: SILENT });
   adapter.start();
-  const listener = new TcpListener('mqtt', { host: '127.0.0.1', port: 0 }, adapter);
+  const limits = [new ConnectionLimit(allOptions.connectionsMax)];
+  const listener = new TcpListener('mqtt', { host: '127.0.0.1', port: 0, limits }, adapter, SILENT);
   await listener.listen();
   return {
     broker,

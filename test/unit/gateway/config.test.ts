@@ -31,7 +31,7 @@ t.test('defaults', async (t) => {
   const { listeners, routes, ...options } = config.mqtt;
   t.same(options, DEFAULT_MQTT_OPTIONS);
   t.same(routes, []);
-  t.same(listeners, [{ host: '127.0.0.1', port: 1883 }]);
+  t.same(listeners, [{ host: '127.0.0.1', port: 1883, transport: 'tcp' }]);
 });
 
 t.test('config/gantry.yaml says the defaults', async (t) => {
