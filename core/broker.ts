@@ -26,7 +26,7 @@ import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts'
 import type { Cursor } from './routing/cursor.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
 import type { ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
-import { ClientSessions, type SessionsOptions } from './sessions/client-sessions.ts';
+import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
 import { Wills, type Will } from './sessions/wills.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
@@ -48,7 +48,7 @@ export interface BrokerPorts {
 export interface BrokerOptions {
   readonly topics: TopicOptions;
   readonly groups: GroupOptions;
-  readonly sessions: SessionsOptions;
+  readonly sessions?: SessionsOptions;
   readonly bodyBytesMax: number;
   /** The first that matches an address decides. */
   readonly routes?: readonly RouteRule[];
@@ -87,7 +87,7 @@ export class Broker {
       (filter, onReady, how) => router.openCursor(filter, onReady, how),
       clock,
       ports.log,
-      options.sessions,
+      options.sessions ?? DEFAULT_SESSIONS_OPTIONS,
     );
     this.wills = new Wills(meta, clock, ports.log, (batch) => this.sending.send(batch));
     this.renewal = new LeaseRenewal(engine, clock);
@@ -172,6 +172,12 @@ export class Broker {
   /** How far a consumer group is in each queue of a source. @throws BrokerError when there is no such group or source */
   groupState(group: string, source: Source): Promise<GroupState[]> {
     return this.ports.engine.groupState(group, source);
+  }
+
+  /** Whether anybody would get the message by now: a subscription, or a consumer group of its topic. */
+  isHeard({ topic, address, lightQueues }: OutgoingMessage): boolean {
+    if (lightQueues.length > 0 || this.receiving.isRead(topic)) return true;
+    return this.router.route(address).live.length > 0;
   }
 
   /** At most once: messages are handed over in process while the subscription lives. */

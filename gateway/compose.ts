@@ -41,6 +41,7 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
     {
       topics: { autoCreate: config.autoCreateTopics, countMax: config.topicsMax },
       groups: { autoCreate: config.autoCreateGroups, countMax: config.groupsMax },
+      sessions: { countMax: config.sessionsMax },
       bodyBytesMax: config.bodyBytesMax,
       routes: config.mqtt.routes,
     },

@@ -5,6 +5,7 @@ import type { PublishView } from './codec/decoder.ts';
 import { PacketType, type AcknowledgementType } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext, PublishTarget } from './mqtt-context.ts';
+import { extended, type RouteAddition } from './route-addition.ts';
 import type { Publisher } from './turn.ts';
 import type { MqttSession } from './session/mqtt-session.ts';
 import { InboundAliases } from './session/topic-aliases.ts';
@@ -25,10 +26,10 @@ export class Inbound implements Publisher {
   private readonly session: MqttSession;
   private readonly principal: Principal;
   private readonly aliases = new InboundAliases();
-  /** Whether the client wants not to get its own messages; they bear its name then. */
-  isNamed = false;
+  private isNamed = false;
   private lastTopicName: string | undefined;
   private lastTarget: PublishTarget | undefined;
+  private lastExtended: { target: PublishTarget; isAliased: boolean; addition: RouteAddition } | undefined;
   /** QoS 1 and 2 messages received and not yet stored. */
   private storing = 0;
   /** Packet identifiers of the QoS 2 messages among them. */
@@ -39,6 +40,12 @@ export class Inbound implements Publisher {
     this.receiver = receiver;
     this.session = session;
     this.principal = principal;
+  }
+
+  /** Whether the client's messages bear its name, because it wants not to get them itself. */
+  set named(isNamed: boolean) {
+    this.isNamed = isNamed;
+    this.lastExtended = undefined;
   }
 
   publish(publish: PublishView): void {
@@ -92,12 +99,22 @@ export class Inbound implements Publisher {
 
   private outgoing(publish: PublishView, target: PublishTarget, topicName: string): OutgoingMessage {
     const { translator, nowMs } = this.context;
-    const alias = publish.topicName === '' ? this.aliases.get(publish.topicAlias) : undefined;
-    const publisher = this.isNamed ? this.session.core.clientId : undefined;
-    const message = translator.message(publish, nowMs, alias?.bytes, publisher);
-    const outgoing = new OutgoingMessage(target.topic, topicName, message);
+    const message = translator.message(publish, nowMs, this.additionOf(publish, target, topicName));
+    const outgoing = new OutgoingMessage(target.topic, target.address, message);
     if (publish.qos === 2) outgoing.changes = this.session.core.receive(publish.packetIdentifier);
     return outgoing;
+  }
+
+  /** What the target adds, and what only this connection knows of the message. */
+  private additionOf(publish: PublishView, target: PublishTarget, topicName: string): RouteAddition | undefined {
+    const isAliased = publish.topicName === '';
+    if (!isAliased && !this.isNamed) return target.addition;
+    const { lastExtended } = this;
+    if (lastExtended?.target === target && lastExtended.isAliased === isAliased) return lastExtended.addition;
+    const publisher = this.isNamed ? this.session.core.clientId : undefined;
+    const addition = extended(target.addition, isAliased ? topicName : undefined, publisher);
+    this.lastExtended = { target, isAliased, addition };
+    return addition;
   }
 
   /** Undefined when the connection ends for it. */
@@ -113,7 +130,7 @@ export class Inbound implements Publisher {
     }
     const known = this.aliases.get(topicAlias);
     if (known === undefined) this.receiver.disconnect(ReasonCode.protocolError, 'the topic alias stands for nothing');
-    return known?.name;
+    return known;
   }
 
   /** A reason code, 0 for none. */

@@ -28,6 +28,7 @@ export class MqttAdapter {
   }
 
   handleConnection(transport: Transport): void {
+    this.context.metrics.connectionsOpened++;
     this.context.connections.add(new Connection(this.context, transport));
   }
 
@@ -38,6 +39,7 @@ export class MqttAdapter {
   async shutdown(graceMs: number): Promise<void> {
     this.timer?.[Symbol.dispose]();
     const { connections, broker, turn } = this.context;
+    this.context.isStopping = true;
     for (const connection of connections) connection.stopReading();
     await turn.drained();
     for (const connection of connections) {

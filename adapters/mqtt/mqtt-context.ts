@@ -4,6 +4,7 @@ import type { Principal } from '../../core/ports/authenticator.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { Connection } from './connection.ts';
+import { MqttMetrics } from './mqtt-metrics.ts';
 import type { MqttOptions } from './options.ts';
 import { REASON_OF } from './reasons.ts';
 import { levelsOf } from './session/subscribe.ts';
@@ -34,8 +35,9 @@ export class MqttContext {
   readonly translator = new InboundTranslator();
   readonly outbound: OutboundTranslator;
   readonly connections = new Set<Connection>();
-  /** QoS 0 deliveries given up because the subscriber did not keep up. */
-  droppedQos0 = 0;
+  readonly metrics = new MqttMetrics();
+  /** The gateway goes down: wills are left to the next start. */
+  isStopping = false;
   /** The clock's time at the start of this turn of the event loop, or close to it. */
   nowMs: number;
   private readonly clients = new Map<string, Connection>();
@@ -63,6 +65,11 @@ export class MqttContext {
   release(connection: Connection): void {
     const { clientIdentifier } = connection;
     if (this.clients.get(clientIdentifier) === connection) this.clients.delete(clientIdentifier);
+  }
+
+  /** Whether some connection owns the client identifier. */
+  isTaken(clientIdentifier: string): boolean {
+    return this.clients.has(clientIdentifier);
   }
 
   remove(connection: Connection): void {

@@ -1,11 +1,6 @@
 import type { LiveSubscriber } from '../../core/broker.ts';
 import type { Message, StoredMessage } from '../../core/model/message.ts';
-import {
-  ACKNOWLEDGEMENT_BYTES_MAX,
-  encodeAcknowledgement,
-  encodePublish,
-  publishLength,
-} from './codec/encoder.ts';
+import { ACKNOWLEDGEMENT_BYTES_MAX, encodeAcknowledgement, encodePublish, publishLength } from './codec/encoder.ts';
 import { PacketType, type ProtocolVersion, type Qos } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext } from './mqtt-context.ts';

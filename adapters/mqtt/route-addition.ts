@@ -11,6 +11,23 @@ export interface RouteAddition {
   readonly addressBytes: Buffer | undefined;
   /** 0 for at once. */
   readonly delayMs: number;
+  /** The client, where its own subscriptions have to know its messages. */
+  readonly publisher?: string | undefined;
+}
+
+const NO_FIELDS: RoutedFields = { topic: '', messageGroup: undefined, keys: [], tag: undefined };
+
+/** The addition for messages whose topic only their alias says, or whose publisher has to be known. */
+export function extended(
+  addition: RouteAddition | undefined,
+  aliased: string | undefined,
+  publisher: string | undefined,
+): RouteAddition {
+  const { fields = NO_FIELDS, delayMs = 0, addressBytes } = addition ?? {};
+  const { messageGroup, keys, tag } = fields;
+  const systemBytes = encodeSystemFields({ messageGroup, keys, tag, publisher });
+  const ownAddress = addressBytes ?? (aliased === undefined ? undefined : Buffer.from(aliased));
+  return { fields, systemBytes, addressBytes: ownAddress, delayMs, publisher };
 }
 
 /** Undefined when the topic name says nothing besides. */

@@ -19,7 +19,7 @@ import {
 import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
 import { copyBytes, varintLength } from './codec/bytes.ts';
 import { copyForwardableProperties, type PublishSource } from './codec/encoder.ts';
-import type { Properties, ProtocolVersion } from './codec/packet.ts';
+import type { Properties, Will } from './codec/packet.ts';
 import { encodeProperties, readProperties } from './codec/properties.ts';
 import { PropertyOwner } from './codec/property-table.ts';
 import type { PublishView } from './codec/publish-view.ts';
@@ -131,12 +131,13 @@ function fieldsOf(
   const expiryS = publish.messageExpiryIntervalS;
   const delayMs = addition?.delayMs ?? 0;
   if (!publish.hasUserProperties && expiryS < 0 && delayMs === 0) return undefined;
-  const own = publish.hasUserProperties ? namedFields(publish) : undefined;
+  const own = publish.hasUserProperties ? namedFields(propertiesOf(publish)) : undefined;
   const routed = addition?.fields;
   return {
     expiresAt: expiryS < 0 ? undefined : nowMs + expiryS * 1000,
     tag: own?.tag ?? routed?.tag,
     keys: own?.keys ?? routed?.keys ?? [],
+    publisher: addition?.publisher,
     messageId: own?.messageId,
     messageGroup: own?.messageGroup ?? routed?.messageGroup,
     priority: own?.priority,
@@ -145,10 +146,9 @@ function fieldsOf(
 }
 
 /** The fields that the publisher's user properties stand for. */
-function namedFields(publish: PublishView) {
-  const properties = readProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd);
+function namedFields({ userProperties = [] }: Properties) {
   const named = new Map<string, string>();
-  for (const [key, value] of properties.userProperties ?? []) {
+  for (const [key, value] of userProperties) {
     if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
   }
   return {
@@ -159,6 +159,10 @@ function namedFields(publish: PublishView) {
     priority: integerBelow(named.get('priority'), NO_PRIORITY),
     deliverAt: integerBelow(named.get('deliver-at'), Number.MAX_SAFE_INTEGER),
   };
+}
+
+function propertiesOf({ buffer, propertiesStart, propertiesEnd }: PublishView): Properties {
+  return readProperties(buffer, propertiesStart, propertiesEnd);
 }
 
 function integerBelow(text: string | undefined, limit: number): number | undefined {
@@ -265,12 +269,43 @@ function isTopicName(text: string): boolean {
   return text.length > 0 && !/[+#\0]/.test(text);
 }
 
-/** The properties the gateway adds to a delivery in front of the publisher's own; null for none. */
-export function addedProperties(message: Message, version: ProtocolVersion, nowMs: number): Buffer | null {
-  if (version !== 5) return null;
+/**
+ * The properties the gateway adds to a delivery in front of the publisher's own; null for none.
+ * @param identifiers encoded Subscription Identifiers
+ */
+export function addedProperties(
+  message: Message,
+  identifiers: Buffer | null,
+  topicAlias: number | undefined,
+  nowMs: number,
+): Buffer | null {
   const { expiresAt } = message;
-  if (expiresAt === 0) return null;
+  if (expiresAt === 0 && topicAlias === undefined) return identifiers;
+  const properties: Properties = {};
   // The time that is left, rounded up so that it never reads zero while it is deliverable.
-  const messageExpiryIntervalS = Math.max(1, Math.ceil((expiresAt - nowMs) / 1000));
-  return encodeProperties({ messageExpiryIntervalS }, PropertyOwner.publish);
+  if (expiresAt !== 0) properties.messageExpiryIntervalS = Math.max(1, Math.ceil((expiresAt - nowMs) / 1000));
+  if (topicAlias !== undefined) properties.topicAlias = topicAlias;
+  const own = encodeProperties(properties, PropertyOwner.publish);
+  return identifiers === null ? own : Buffer.concat([own, identifiers]);
+}
+
+/** A will as a message: what a PUBLISH of the same content would be, without its times, which count from its publication. */
+export function willMessage(will: Will, address: string, addition: RouteAddition | undefined, nowMs: number): Message {
+  const { willDelayIntervalS: _delay, messageExpiryIntervalS: _expiry, ...properties } = will.properties ?? {};
+  const named = namedFields(properties);
+  const { fields: routed, delayMs = 0 } = addition ?? {};
+  return encodeMessage({
+    address,
+    body: will.payload,
+    bornAt: nowMs,
+    qos: will.qos,
+    retained: will.retain,
+    tag: named.tag ?? routed?.tag,
+    keys: named.keys ?? routed?.keys ?? [],
+    messageId: named.messageId,
+    messageGroup: named.messageGroup ?? routed?.messageGroup,
+    priority: named.priority,
+    deliverAt: delayMs > 0 ? nowMs + delayMs : named.deliverAt,
+    envelope: { protocol: EnvelopeProtocol.mqtt5, bytes: encodeProperties(properties, PropertyOwner.publish) },
+  });
 }

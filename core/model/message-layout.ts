@@ -67,6 +67,7 @@ export const SystemField = {
   expiresAt: 13,
   /** Milliseconds since the epoch, float64. */
   deliverAt: 14,
+  publisher: 15,
 } as const;
 
 /** Who took the message in; the ids are stored, so they are never reused. */

@@ -116,6 +116,9 @@ export class Message {
   get messageGroup(): string | undefined {
     return this.systemText(SystemField.messageGroup);
   }
+  get publisher(): string | undefined {
+    return this.systemText(SystemField.publisher);
+  }
   get keys(): string[] {
     const keys: string[] = [];
     this.forEachSystemField((field, from, to) => {
@@ -239,6 +242,8 @@ export interface MessageFields {
   readonly expiresAt?: number | undefined;
   readonly priority?: number | undefined;
   readonly bornHost?: string | undefined;
+  /** The client id, where its own subscriptions do not want what it publishes. */
+  readonly publisher?: string | undefined;
   readonly contentType?: string | undefined;
   readonly correlationId?: Uint8Array | undefined;
   readonly replyTo?: string | undefined;
@@ -353,6 +358,7 @@ export function encodeSystemFields(fields: Partial<MessageFields>): Buffer {
   put(SystemField.bodyEncoding, fields.bodyEncoding);
   put(SystemField.expiresAt, timeBytes(fields.expiresAt));
   put(SystemField.deliverAt, timeBytes(fields.deliverAt));
+  put(SystemField.publisher, fields.publisher);
   return Buffer.concat(parts);
 }
 

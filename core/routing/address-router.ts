@@ -70,7 +70,7 @@ export class AddressRouter {
   async openCursor(
     filter: string,
     onReady: () => void,
-    { durable, from }: { readonly durable: boolean; readonly from?: number },
+    { durable, from }: { readonly durable: boolean; readonly from?: number | undefined },
   ): Promise<Cursor> {
     const bindings = this.bind(filter);
     const kind = durable ? 'durable' : 'passing';

@@ -32,7 +32,7 @@ export interface SessionState {
 export type OpenCursor = (
   filter: string,
   onReady: () => void,
-  options: { readonly durable: boolean; readonly from?: number },
+  options: { readonly durable: boolean; readonly from?: number | undefined },
 ) => Promise<Cursor>;
 
 export interface SessionHome {
@@ -138,7 +138,9 @@ export class ClientSession {
     if (this.isEnded) return;
     this.isEnded = true;
     this.home.onEnded(this);
-    const work: Promise<unknown>[] = [...this.subscriptions.values()].map(({ cursor }) => cursor?.close());
+    const work: (Promise<unknown> | undefined)[] = [...this.subscriptions.values()].map(({ cursor }) =>
+      cursor?.close(),
+    );
     this.subscriptions.clear();
     if (this.isDurable) {
       work.push(this.home.meta.delete(this.key));

@@ -16,6 +16,8 @@ export interface SessionsOptions {
   readonly countMax: number;
 }
 
+export const DEFAULT_SESSIONS_OPTIONS: SessionsOptions = { countMax: 100_000 };
+
 /** How often changes are saved that need not be durable at once, and sessions looked at that may have expired. */
 const TICK_MS = 1_000;
 

@@ -4,6 +4,7 @@ import { DEFAULT_EMBEDDED_OPTIONS } from '../../adapters/storage/embedded/open.t
 import { DEFAULT_RETRY_POLICY, GROUP_ORDERS } from '../../core/model/consumer-group.ts';
 import { LIMITS } from '../../core/model/limits.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
+import { DEFAULT_SESSIONS_OPTIONS } from '../../core/sessions/client-sessions.ts';
 import { routeProblem } from '../../core/routing/routes.ts';
 import { parseCidr } from '../listeners/trusted-sources.ts';
 import { parseVerifier } from '../security/password.ts';
@@ -125,6 +126,12 @@ const mqtt = z.strictObject({
   inflightMax: z.int().min(1).max(65_535).default(DEFAULT_MQTT_OPTIONS.inflightMax),
   receiveMaximum: z.int().min(1).max(65_535).default(DEFAULT_MQTT_OPTIONS.receiveMaximum),
   keepAliveMaxS: keepAliveS.default(DEFAULT_MQTT_OPTIONS.keepAliveMaxS),
+  sessionExpiryMaxS: z.int().min(0).default(DEFAULT_MQTT_OPTIONS.sessionExpiryMaxS),
+  topicAliasMax: z.int().min(0).max(65_535).default(DEFAULT_MQTT_OPTIONS.topicAliasMax),
+  payloadFormatCheck: z.boolean().default(DEFAULT_MQTT_OPTIONS.payloadFormatCheck),
+  responseTopicPrefix: z.string().default(DEFAULT_MQTT_OPTIONS.responseTopicPrefix),
+  publishRateMax: z.int().min(0).default(DEFAULT_MQTT_OPTIONS.publishRateMax),
+  publishBytesRateMax: z.int().min(0).default(DEFAULT_MQTT_OPTIONS.publishBytesRateMax),
   outputBytesMax: z.int().min(65_536).default(DEFAULT_MQTT_OPTIONS.outputBytesMax),
   routes: z.array(route).default([]),
 });
@@ -160,6 +167,7 @@ export const configSchema = z.strictObject({
   autoCreateGroups: z.boolean().default(true),
   topicsMax: count.default(10_000),
   groupsMax: count.default(10_000),
+  sessionsMax: count.default(DEFAULT_SESSIONS_OPTIONS.countMax),
   bodyBytesMax: z
     .int()
     .min(1)

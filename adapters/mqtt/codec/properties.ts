@@ -45,7 +45,12 @@ for (const definition of propertyTable) {
   maxima[definition.id] = definition.max;
 }
 
-const discarded: PickedProperties = { topicAlias: 0, messageExpiryIntervalS: -1, hasUserProperties: false, isText: false };
+const discarded: PickedProperties = {
+  topicAlias: 0,
+  messageExpiryIntervalS: -1,
+  hasUserProperties: false,
+  isText: false,
+};
 
 /**
  * Checks a raw property section (the bytes after its length) against the table, in place, without an allocation.

@@ -51,7 +51,8 @@ export function agree(packet: ConnectPacket, options: MqttOptions, assignedClien
   const { properties, protocolVersion } = packet;
   const clientIdentifier = packet.clientIdentifier === '' ? assignedClientIdentifier : packet.clientIdentifier;
   const keepAliveS = grantedKeepAlive(packet.keepAliveS, options.keepAliveMaxS);
-  const askedExpiryS = protocolVersion === 5 ? (properties?.sessionExpiryIntervalS ?? 0) : packet.cleanStart ? 0 : NEVER_S;
+  const askedExpiryS =
+    protocolVersion === 5 ? (properties?.sessionExpiryIntervalS ?? 0) : packet.cleanStart ? 0 : NEVER_S;
   const sessionExpiryMs = grantedExpiryMs(askedExpiryS, options);
   const agreement = {
     clientIdentifier,

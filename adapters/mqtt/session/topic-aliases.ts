@@ -1,14 +1,13 @@
 /** Topic Aliases the client sets for its own messages; they end with the connection [MQTT-3.3.2-7]. */
 export class InboundAliases {
-  private readonly topics: ({ readonly name: string; readonly bytes: Buffer } | undefined)[] = [];
+  private readonly topicNames: (string | undefined)[] = [];
 
-  set(alias: number, name: string): void {
-    const known = this.topics[alias];
-    if (known?.name !== name) this.topics[alias] = { name, bytes: Buffer.from(name) };
+  set(alias: number, topicName: string): void {
+    this.topicNames[alias] = topicName;
   }
 
-  get(alias: number): { readonly name: string; readonly bytes: Buffer } | undefined {
-    return this.topics[alias];
+  get(alias: number): string | undefined {
+    return this.topicNames[alias];
   }
 }
 

@@ -101,12 +101,12 @@ void t.test('live subscribers get one copy while they are subscribed', async (t)
 void t.test('cursors of one filter share its light queue', async (t) => {
   const { engine, router, publish } = await setUp(t);
   let woken = 0;
-  const first = await router.openCursor('a/#', () => woken++);
+  const first = await router.openCursor('a/#', () => woken++, { durable: false });
   await publish('a/1', 'one');
-  const second = await router.openCursor('a/#', () => woken++);
+  const second = await router.openCursor('a/#', () => woken++, { durable: false });
   await publish('a/2', 'two');
   t.equal(woken, 0, 'nobody has come to the end yet');
-  t.same(router.route('a/1').lightQueues, ['%LMQ%a/#']);
+  t.same(router.route('a/1').lightQueues, ['%TMP%a/#']);
   t.same(bodies(first.read(10, 1e6)), ['one', 'two']);
   t.same(bodies(second.read(10, 1e6)), ['two'], 'a cursor starts at the end');
   t.same([first.read(10, 1e6), second.read(10, 1e6)], [[], []]);
@@ -122,9 +122,9 @@ void t.test('cursors of one filter share its light queue', async (t) => {
   t.same(bodies(second.read(10, 1e6)), ['four']);
   await second.close();
   t.same(router.route('a/1').lightQueues, []);
-  await t.rejects(engine.offsets({ kind: 'light', name: '%LMQ%a/#' }), { code: 'TOPIC_NOT_FOUND' });
+  await t.rejects(engine.offsets({ kind: 'light', name: '%TMP%a/#' }), { code: 'TOPIC_NOT_FOUND' });
 
-  const third = await router.openCursor('a/#', () => woken++);
+  const third = await router.openCursor('a/#', () => woken++, { durable: false });
   t.same(third.read(10, 1e6), []);
   await publish('a/5', 'five');
   t.equal(woken, 3);
@@ -134,16 +134,19 @@ void t.test('cursors of one filter share its light queue', async (t) => {
 
 void t.test('closing the last cursor while another opens leaves a working light queue', async (t) => {
   const { router, publish } = await setUp(t);
-  const first = await router.openCursor('a/#', () => {});
-  const [, second] = await Promise.all([first.close(), router.openCursor('a/#', () => {})]);
+  const first = await router.openCursor('a/#', () => {}, { durable: false });
+  const [, second] = await Promise.all([first.close(), router.openCursor('a/#', () => {}, { durable: false })]);
   await publish('a/1', 'one');
   t.same(bodies(second.read(10, 1e6)), ['one']);
 });
 
 void t.test('light queues are trimmed behind the slowest cursor', async (t) => {
   const { engine, router } = await setUp(t);
-  const [fast, slow] = [await router.openCursor('a', () => {}), await router.openCursor('a', () => {})];
-  const source = { kind: 'light', name: '%LMQ%a' } as const;
+  const [fast, slow] = [
+    await router.openCursor('a', () => {}, { durable: false }),
+    await router.openCursor('a', () => {}, { durable: false }),
+  ];
+  const source = { kind: 'light', name: '%TMP%a' } as const;
   for (let i = 0; i < 10; i++) {
     await publishAll(
       engine,
@@ -173,7 +176,7 @@ void t.test('an engine that answers later', async (t) => {
   };
   Object.assign(engine, { read: later });
   let ready = (): void => {};
-  const cursor = await router.openCursor('a/#', () => ready());
+  const cursor = await router.openCursor('a/#', () => ready(), { durable: false });
   const readWhenReady = async (meanwhile: () => Promise<void>) => {
     const isReady = new Promise<void>((resolve) => (ready = resolve));
     t.same(cursor.read(10, 1e6), []);
