@@ -24,6 +24,7 @@ import type {
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
+import { DEFAULT_RETAINED_OPTIONS, RetainedMessages, type RetainedOptions } from './sessions/retained-messages.ts';
 import { addressOfTopic, topicOfAddress } from './routing/routes.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
@@ -46,6 +47,7 @@ export interface BrokerOptions {
   readonly topics: TopicOptions;
   readonly groups: GroupOptions;
   readonly bodyBytesMax: number;
+  readonly retained?: RetainedOptions;
 }
 
 /** The facade of the core: the only thing an adapter talks to. */
@@ -56,6 +58,7 @@ export class Broker {
   readonly options: BrokerOptions;
   private readonly ports: BrokerPorts;
   private readonly router: AddressRouter;
+  private readonly retainedMessages: RetainedMessages;
   private readonly sending: Sending;
   private readonly receiving: Receiving;
   private readonly renewal: LeaseRenewal;
@@ -70,7 +73,8 @@ export class Broker {
     this.topics = new Topics(engine, meta, options.topics);
     this.groups = new ConsumerGroups(engine, meta, options.groups);
     this.router = new AddressRouter(engine);
-    this.sending = new Sending(engine, this.topics, this.router, options.bodyBytesMax);
+    this.retainedMessages = new RetainedMessages(meta, clock, options.retained ?? DEFAULT_RETAINED_OPTIONS);
+    this.sending = new Sending(engine, this.topics, this.router, this.retainedMessages, options.bodyBytesMax);
     this.renewal = new LeaseRenewal(engine, clock);
     this.receiving = new Receiving(engine, this.topics, this.groups, this.renewal, clock, (m) => this.view(m));
   }
@@ -80,11 +84,13 @@ export class Broker {
     await this.ports.engine.start({ clock: this.clock, log, onFailure });
     await this.topics.load();
     await this.groups.load();
+    await this.retainedMessages.load();
   }
 
   /** Waiting receives end empty; resolves when everything accepted is durable. */
   async stop(): Promise<void> {
     this.renewal.stop();
+    this.retainedMessages.stop();
     await this.ports.engine.stop();
   }
 
@@ -145,6 +151,20 @@ export class Broker {
   /** At least once: a cursor on the light queue of the filter, starting at its end. */
   openCursor(addressFilter: string, onReady: () => void): Promise<Cursor> {
     return this.router.openCursor(addressFilter, onReady);
+  }
+
+  /**
+   * The last retained message of every address the filter matches, without those that expired. To be asked after the
+   * subscription was made: what is published in between may come twice then, but is never missed.
+   */
+  retained(addressFilter: string): Message[] {
+    return this.retainedMessages.match(addressFilter);
+  }
+
+  /** How many retained messages there are. */
+  retainedUsage(): { readonly count: number; readonly bytes: number } {
+    const { count, bytes } = this.retainedMessages;
+    return { count, bytes };
   }
 
   /** The message as values, whatever protocol it came from. */

@@ -41,6 +41,7 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
       topics: { autoCreate: config.autoCreateTopics, countMax: config.topicsMax },
       groups: { autoCreate: config.autoCreateGroups, countMax: config.groupsMax },
       bodyBytesMax: config.bodyBytesMax,
+      retained: config.retained,
     },
   );
   await broker.start();

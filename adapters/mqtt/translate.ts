@@ -3,6 +3,7 @@ import { LIMITS } from '../../core/model/limits.ts';
 import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
+  MessageFlag,
   NO_PRIORITY,
   PLAIN_FORMAT,
   PLAIN_FORMAT_MASK,
@@ -82,7 +83,8 @@ export class InboundTranslator {
     writeMessageHeader(
       target,
       start,
-      fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos }),
+      (fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos })) |
+        (publish.retain ? MessageFlag.retained : 0),
       envelopeBytes > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
       fields?.priority ?? NO_PRIORITY,
       nowMs,

@@ -4,6 +4,7 @@ import { DEFAULT_EMBEDDED_OPTIONS } from '../../adapters/storage/embedded/open.t
 import { DEFAULT_RETRY_POLICY, GROUP_ORDERS } from '../../core/model/consumer-group.ts';
 import { LIMITS } from '../../core/model/limits.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
+import { DEFAULT_RETAINED_OPTIONS } from '../../core/sessions/retained-messages.ts';
 import { parseVerifier } from '../security/password.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
 
@@ -98,6 +99,12 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(64 * 1024 ** 2)
     .default(LIMITS.bodyBytesMax),
+  retained: z
+    .strictObject({
+      countMax: count.default(DEFAULT_RETAINED_OPTIONS.countMax),
+      bytesMax: count.default(DEFAULT_RETAINED_OPTIONS.bytesMax),
+    })
+    .prefault({}),
   topics: z.array(topic).default([]),
   groups: z.array(group).default([]),
   shutdownGraceMs: ms.default(10_000),
