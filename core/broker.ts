@@ -27,6 +27,7 @@ import type { Cursor } from './routing/cursor.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
 import type { ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
 import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
+import { DEFAULT_RETAINED_OPTIONS, RetainedMessages, type RetainedOptions } from './sessions/retained-messages.ts';
 import { Wills, type Will } from './sessions/wills.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
@@ -52,6 +53,7 @@ export interface BrokerOptions {
   readonly bodyBytesMax: number;
   /** The first that matches an address decides. */
   readonly routes?: readonly RouteRule[];
+  readonly retained?: RetainedOptions;
 }
 
 /** The facade of the core: the only thing an adapter talks to. */
@@ -65,6 +67,7 @@ export class Broker {
   private readonly ports: BrokerPorts;
   private readonly router: AddressRouter;
   private readonly routes: Routes;
+  private readonly retainedMessages: RetainedMessages;
   private readonly sending: Sending;
   private readonly receiving: Receiving;
   private readonly renewal: LeaseRenewal;
@@ -80,7 +83,8 @@ export class Broker {
     this.topics = new Topics(engine, meta, options.topics, (name) => this.routes.topicDefaults(name));
     this.groups = new ConsumerGroups(engine, meta, options.groups);
     this.router = new AddressRouter(engine);
-    this.sending = new Sending(engine, this.topics, this.router, options.bodyBytesMax);
+    this.retainedMessages = new RetainedMessages(meta, clock, options.retained ?? DEFAULT_RETAINED_OPTIONS);
+    this.sending = new Sending(engine, this.topics, this.router, this.retainedMessages, options.bodyBytesMax);
     const { router } = this;
     this.sessions = new ClientSessions(
       meta,
@@ -99,6 +103,7 @@ export class Broker {
     await this.ports.engine.start({ clock: this.clock, log, onFailure });
     await this.topics.load();
     await this.groups.load();
+    await this.retainedMessages.load();
     await this.sessions.load();
     await this.wills.load();
   }
@@ -108,6 +113,7 @@ export class Broker {
     this.renewal.stop();
     this.wills.stop();
     await this.sessions.stop();
+    this.retainedMessages.stop();
     await this.ports.engine.stop();
   }
 
@@ -183,6 +189,20 @@ export class Broker {
   /** At most once: messages are handed over in process while the subscription lives. */
   subscribeLive(addressFilter: string, subscriber: LiveSubscriber): Disposable {
     return this.router.subscribeLive(addressFilter, subscriber);
+  }
+
+  /**
+   * The last retained message of every address the filter matches, without those that expired. To be asked after the
+   * subscription was made: what is published in between may come twice then, but is never missed.
+   */
+  retained(addressFilter: string): Message[] {
+    return this.retainedMessages.match(addressFilter);
+  }
+
+  /** How many retained messages there are. */
+  retainedUsage(): { readonly count: number; readonly bytes: number } {
+    const { count, bytes } = this.retainedMessages;
+    return { count, bytes };
   }
 
   /** The message as values, whatever protocol it came from. */

@@ -44,6 +44,7 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
       sessions: { countMax: config.sessionsMax },
       bodyBytesMax: config.bodyBytesMax,
       routes: config.mqtt.routes,
+      retained: config.retained,
     },
   );
   await broker.start();

@@ -3,6 +3,7 @@ import { LIMITS } from '../../core/model/limits.ts';
 import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
+  MessageFlag,
   NO_PRIORITY,
   PLAIN_FORMAT,
   PLAIN_FORMAT_MASK,
@@ -89,7 +90,8 @@ export class InboundTranslator {
     writeMessageHeader(
       target,
       start,
-      fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos }),
+      (fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos })) |
+        (publish.retain ? MessageFlag.retained : 0),
       // Said even of an empty envelope where there are fields: without it they would read as another protocol's.
       envelopeBytes > 0 || system.length > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
       fields?.priority ?? NO_PRIORITY,

@@ -5,6 +5,7 @@ import { isDeadLetterTopic } from '../model/names.ts';
 import type { MessageType, TopicSpec } from '../model/topic.ts';
 import type { MessageEngine, OutgoingMessage, Placed } from '../ports/message-engine.ts';
 import type { AddressRoute, AddressRouter } from '../routing/address-router.ts';
+import type { RetainedMessages } from '../sessions/retained-messages.ts';
 import type { Topics } from './topics.ts';
 
 /** Where messages of one topic and address go. Batches are mostly runs of them, so this is looked up once a run. */
@@ -19,6 +20,17 @@ interface Destination {
   readonly queue: number;
 }
 
+/** A message with something left to do when the engine has answered. */
+interface Unfinished {
+  readonly outgoing: OutgoingMessage;
+  /** Who gets it then. */
+  readonly live: AddressRoute['live'];
+  /** Its place among those that were not refused before. */
+  readonly accepted: number;
+}
+
+const NOBODY: AddressRoute['live'] = [];
+
 const ALL_TYPES: readonly MessageType[] = ['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION'];
 
 /** Takes messages in: checks them, chooses their queue, finds who else gets them, and stores them. */
@@ -26,15 +38,23 @@ export class Sending {
   private readonly engine: MessageEngine;
   private readonly topics: Topics;
   private readonly router: AddressRouter;
+  private readonly retained: RetainedMessages;
   private readonly bodyBytesMax: number;
   private roundRobin = 0;
   /** Set while topics are being created: later batches line up here, so that none overtakes. */
   private waiting: (() => void)[] | undefined;
 
-  constructor(engine: MessageEngine, topics: Topics, router: AddressRouter, bodyBytesMax: number) {
+  constructor(
+    engine: MessageEngine,
+    topics: Topics,
+    router: AddressRouter,
+    retained: RetainedMessages,
+    bodyBytesMax: number,
+  ) {
     this.engine = engine;
     this.topics = topics;
     this.router = router;
+    this.retained = retained;
     this.bodyBytesMax = bodyBytesMax;
   }
 
@@ -79,35 +99,45 @@ export class Sending {
     problems?: ReadonlyMap<string, BrokerError>,
   ): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
-    let waitingLive: { outgoing: OutgoingMessage; route: AddressRoute; accepted: number }[] | undefined;
+    let unfinished: Unfinished[] | undefined;
     let to: Destination | undefined;
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
       const { message } = outgoing;
       // Neither a subscription nor a topic can change between two messages of a batch.
       if (outgoing.address !== to?.address || outgoing.topic !== to.topic) to = this.destination(outgoing);
-      const error = (to.spec === undefined ? problems?.get(to.topic) : undefined) ?? this.check(message, to);
+      const error =
+        (to.spec === undefined ? problems?.get(to.topic) : undefined) ??
+        this.check(message, to) ??
+        (message.isRetained ? this.retained.take(outgoing) : undefined);
       if (error !== undefined) {
         (refused ??= new Map()).set(i, error);
         continue;
       }
       const { route } = to;
+      const { live } = route;
       outgoing.lightQueues = route.lightQueues;
       outgoing.queue = message.isPlain ? to.queue : this.chooseQueue(message, to);
       // Live subscribers are not there for messages that come later.
-      if (route.live.length === 0 || message.hasDeliveryTime) continue;
+      const isLive = live.length > 0 && !message.hasDeliveryTime;
       // At most once is handed over at once; anything stronger becomes visible when durable.
-      if (message.qos === 0) deliverLive(message, outgoing.address, route);
-      else (waitingLive ??= []).push({ outgoing, route, accepted: i - (refused?.size ?? 0) });
+      const isLate = isLive && message.qos > 0;
+      if (isLive && !isLate) deliverLive(outgoing, live);
+      if (!isLate && !message.isRetained) continue;
+      (unfinished ??= []).push({ outgoing, live: isLate ? live : NOBODY, accepted: i - (refused?.size ?? 0) });
     }
     const accepted = refused === undefined ? batch : batch.filter((_, i) => !refused.has(i));
     const sent = accepted.length === 0 ? Promise.resolve([]) : this.engine.send(accepted);
-    if (refused === undefined && waitingLive === undefined) return sent;
+    if (refused === undefined && unfinished === undefined) return sent;
     return sent.then((outcomes) => {
-      for (const { outgoing, route, accepted: at } of waitingLive ?? [])
-        if (outcomes[at]?.ok === true) deliverLive(outgoing.message, outgoing.address, route);
+      for (const { outgoing, live, accepted: at } of unfinished ?? []) this.finish(outgoing, live, outcomes[at]);
       return refused === undefined ? outcomes : mergeRefused(batch.length, outcomes, refused);
     });
+  }
+
+  private finish(outgoing: OutgoingMessage, live: AddressRoute['live'], outcome: Outcome<Placed> | undefined): void {
+    if (outgoing.message.isRetained) this.retained.settle(outgoing, outcome);
+    if (outcome?.ok === true) deliverLive(outgoing, live);
   }
 
   private destination({ topic, address }: OutgoingMessage): Destination {
@@ -157,8 +187,7 @@ function messageType(message: Message): MessageType {
   return 'NORMAL';
 }
 
-function deliverLive(message: Message, address: string, route: AddressRoute): void {
-  const { live } = route;
+function deliverLive({ message, address }: OutgoingMessage, live: AddressRoute['live']): void {
   for (let i = 0; i < live.length; i++) live[i]!.deliver(message, address);
 }
 

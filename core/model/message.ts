@@ -61,6 +61,10 @@ export class Message {
   get isAddressDerived(): boolean {
     return (this.flags & MessageFlag.derivedAddress) !== 0;
   }
+  /** Whether the publisher asked to keep it for those who subscribe to its address later. */
+  get isRetained(): boolean {
+    return !this.isPlain && (this.buffer[this.start + 1]! & MessageFlag.retained) !== 0;
+  }
   get envelopeProtocol(): EnvelopeProtocol {
     return this.isPlain ? EnvelopeProtocol.none : (this.buffer[this.start + 2] as EnvelopeProtocol);
   }
@@ -233,6 +237,7 @@ export interface MessageFields {
   readonly qos?: Quality;
   readonly text?: boolean;
   readonly addressDerived?: boolean;
+  readonly retained?: boolean;
   readonly properties?: readonly Property[];
   readonly messageId?: string | undefined;
   readonly tag?: string | undefined;
@@ -316,6 +321,7 @@ export function messageFlags(fields: Partial<MessageFields>): number {
     (fields.qos ?? 1) |
     (fields.text === true ? MessageFlag.text : 0) |
     (fields.addressDerived === true ? MessageFlag.derivedAddress : 0) |
+    (fields.retained === true ? MessageFlag.retained : 0) |
     (isTime(fields.expiresAt) ? MessageFlag.hasExpiry : 0) |
     (isTime(fields.deliverAt) ? MessageFlag.hasDeliveryTime : 0)
   );

@@ -7,6 +7,7 @@ import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model
 import { DEFAULT_SESSIONS_OPTIONS } from '../../core/sessions/client-sessions.ts';
 import { routeProblem } from '../../core/routing/routes.ts';
 import { parseCidr } from '../listeners/trusted-sources.ts';
+import { DEFAULT_RETAINED_OPTIONS } from '../../core/sessions/retained-messages.ts';
 import { parseVerifier } from '../security/password.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
 
@@ -173,6 +174,12 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(64 * 1024 ** 2)
     .default(LIMITS.bodyBytesMax),
+  retained: z
+    .strictObject({
+      countMax: count.default(DEFAULT_RETAINED_OPTIONS.countMax),
+      bytesMax: count.default(DEFAULT_RETAINED_OPTIONS.bytesMax),
+    })
+    .prefault({}),
   topics: z.array(topic).default([]),
   groups: z.array(group).default([]),
   shutdownGraceMs: ms.default(10_000),
