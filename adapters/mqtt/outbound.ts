@@ -350,7 +350,8 @@ export class Outbound implements LiveSubscriber {
     }
     const source = context.outbound.publishSource(message);
     const alias = this.aliases?.use(message.address, source);
-    const added = version === 5 ? addedProperties(message, match?.identifiers ?? null, alias, context.nowMs) : null;
+    const added =
+      version === 5 ? addedProperties(message, match?.identifiers ?? null, alias, context.broker.clock) : null;
     const bytes = publishLength(source, version, qos, added);
     if (bytes > this.packetBytesMax) {
       if (alias !== undefined) this.aliases!.unsent(message.address);

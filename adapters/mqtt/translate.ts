@@ -17,6 +17,7 @@ import {
   type MessageFields,
   type Property,
 } from '../../core/model/message.ts';
+import type { Clock } from '../../core/ports/clock.ts';
 import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
 import { copyBytes, varintLength } from './codec/bytes.ts';
 import { copyForwardableProperties, type PublishSource } from './codec/encoder.ts';
@@ -148,9 +149,9 @@ function fieldsOf(
 }
 
 /** The fields that the publisher's user properties stand for. */
-function namedFields({ userProperties = [] }: Properties) {
+function namedFields(properties: Properties) {
   const named = new Map<string, string>();
-  for (const [key, value] of userProperties) {
+  for (const [key, value] of properties.userProperties ?? []) {
     if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
   }
   return {
@@ -279,13 +280,13 @@ export function addedProperties(
   message: Message,
   identifiers: Buffer | null,
   topicAlias: number | undefined,
-  nowMs: number,
+  clock: Clock,
 ): Buffer | null {
   const { expiresAt } = message;
   if (expiresAt === 0 && topicAlias === undefined) return identifiers;
   const properties: Properties = {};
   // The time that is left, rounded up so that it never reads zero while it is deliverable.
-  if (expiresAt !== 0) properties.messageExpiryIntervalS = Math.max(1, Math.ceil((expiresAt - nowMs) / 1000));
+  if (expiresAt !== 0) properties.messageExpiryIntervalS = Math.max(1, Math.ceil((expiresAt - clock.now()) / 1000));
   if (topicAlias !== undefined) properties.topicAlias = topicAlias;
   const own = encodeProperties(properties, PropertyOwner.publish);
   return identifiers === null ? own : Buffer.concat([own, identifiers]);

@@ -9,14 +9,16 @@ export interface SessionSubscription<Options = unknown> {
   readonly cursor: Cursor | undefined;
 }
 
+/** Filter, options, where the cursor goes on, and from where on entries may be asked for again: null without a cursor. */
+export type StoredSubscription = readonly [string, unknown, number | null, number | null];
+
 /** What is kept of a session under `session/<client id>`. */
 export interface StoredSession {
   /** null: never. */
   readonly expiryMs: number | null;
   /** When its connection ended, milliseconds; 0 while connected. */
   readonly endedAt: number;
-  /** Filter, options, and where the cursor has to go on, null without one. */
-  readonly subscriptions: readonly (readonly [string, unknown, number | null])[];
+  readonly subscriptions: readonly StoredSubscription[];
   readonly state: unknown;
 }
 
@@ -77,15 +79,24 @@ export class ClientSession {
   /**
    * Adds a subscription, or changes the options of one; `save` makes it durable. One that changes between live and cursor
    * is another subscription, which the caller removes first.
-   * @param from an offset to go on from; the end when left out
    */
-  async subscribe(filter: string, options: unknown, hasCursor: boolean, from?: number): Promise<SessionSubscription> {
+  async subscribe(filter: string, options: unknown, hasCursor: boolean): Promise<SessionSubscription> {
     const known = this.subscriptions.get(filter);
     if (known !== undefined) {
       known.options = options;
       return known;
     }
-    if (!hasCursor) return this.add({ filter, options, cursor: undefined });
+    return hasCursor ? this.addCursor(filter, options, undefined) : this.add({ filter, options, cursor: undefined });
+  }
+
+  /** A subscription of an earlier run. */
+  async restore([filter, options, offset, keptFrom]: StoredSubscription): Promise<void> {
+    if (offset === null || keptFrom === null) return void this.add({ filter, options, cursor: undefined });
+    const { cursor } = await this.addCursor(filter, options, offset);
+    cursor!.keepFrom(keptFrom);
+  }
+
+  private async addCursor(filter: string, options: unknown, from: number | undefined): Promise<SessionSubscription> {
     const onReady = (): void => this.onReady?.(subscription);
     const cursor = await this.home.openCursor(filter, onReady, { durable: this.isDurable, from });
     const subscription: SessionSubscription = { filter, options, cursor };
@@ -126,9 +137,9 @@ export class ClientSession {
     this.isTouched = false;
     const kept = [...this.subscriptions.values()].flatMap((subscription) => {
       const { cursor } = subscription;
-      return cursor === undefined ? [] : [{ cursor, from: this.state?.keptFrom(subscription) ?? cursor.offset }];
+      return cursor === undefined ? [] : [{ cursor, from: this.keptFrom(subscription) }];
     });
-    await this.home.meta.put(this.key, Buffer.from(JSON.stringify(this.record(kept.map(({ from }) => from)))));
+    await this.home.meta.put(this.key, Buffer.from(JSON.stringify(this.record())));
     // Not before: a crash would go on from the old record.
     for (const { cursor, from } of kept) cursor.keepFrom(from);
   }
@@ -138,9 +149,7 @@ export class ClientSession {
     if (this.isEnded) return;
     this.isEnded = true;
     this.home.onEnded(this);
-    const work: (Promise<unknown> | undefined)[] = [...this.subscriptions.values()].map(({ cursor }) =>
-      cursor?.close(),
-    );
+    const work: Promise<unknown>[] = [...this.subscriptions.values()].flatMap(({ cursor }) => cursor?.close() ?? []);
     this.subscriptions.clear();
     if (this.isDurable) {
       work.push(this.home.meta.delete(this.key));
@@ -149,16 +158,22 @@ export class ClientSession {
     await Promise.all(work);
   }
 
-  private record(positions: number[]): StoredSession {
-    let next = 0;
+  private record(): StoredSession {
     return {
       expiryMs: this.expiryMs,
       endedAt: this.endedAt,
-      subscriptions: [...this.subscriptions.values()].map(({ filter, options, cursor }) => {
-        return [filter, options, cursor === undefined ? null : positions[next++]!];
+      subscriptions: [...this.subscriptions.values()].map((subscription): StoredSubscription => {
+        const { filter, options, cursor } = subscription;
+        return cursor === undefined
+          ? [filter, options, null, null]
+          : [filter, options, cursor.offset, this.keptFrom(subscription)];
       }),
       state: this.state === undefined ? this.stored : this.state.snapshot(),
     };
+  }
+
+  private keptFrom(subscription: SessionSubscription): number {
+    return this.state?.keptFrom(subscription) ?? subscription.cursor!.keptFrom ?? subscription.cursor!.offset;
   }
 
   private add(subscription: SessionSubscription): SessionSubscription {

@@ -117,9 +117,7 @@ export class ClientSessions {
     session.stored = stored.state;
     this.sessions.set(clientId, session);
     if (this.isExpired(session)) return session.end();
-    for (const [filter, options, position] of stored.subscriptions) {
-      await session.subscribe(filter, options, position !== null, position ?? undefined);
-    }
+    for (const subscription of stored.subscriptions) await session.restore(subscription);
     if (stored.endedAt === 0) await session.save();
   }
 
@@ -140,6 +138,6 @@ export class ClientSessions {
   private async saveTouched(): Promise<void> {
     const { touched } = this;
     this.touched = [];
-    await Promise.all(touched.map((session) => (session.isTouched ? session.save() : undefined)));
+    await Promise.all(touched.filter(({ isTouched }) => isTouched).map((session) => session.save()));
   }
 }

@@ -1,8 +1,8 @@
 import { MqttAdapter } from '../../adapters/mqtt/mqtt-adapter.ts';
 import { DEFAULT_MQTT_OPTIONS, type MqttOptions } from '../../adapters/mqtt/options.ts';
 import { MQTT_ENVELOPE_READER } from '../../adapters/mqtt/translate.ts';
-import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
-import { Broker } from '../../core/broker.ts';
+import { openMemoryEngine, type EngineAndMeta } from '../../adapters/storage/embedded/open.ts';
+import { Broker, type BrokerOptions } from '../../core/broker.ts';
 import { ALLOW_ALL } from '../../core/ports/authorizer.ts';
 import { ConnectionLimit } from '../../gateway/listeners/connection-limit.ts';
 import { TcpListener } from '../../gateway/listeners/tcp-listener.ts';
@@ -19,15 +19,19 @@ export interface MqttServer {
   close(): Promise<void>;
 }
 
-/** The MQTT adapter on a free port, over the real core and a memory engine. Its time only passes when a test says so. */
+/** The MQTT adapter on a free port, over the real core and, unless told otherwise, a memory engine. Its time only passes when a test says so. */
 export async function startMqttServer(
   options: Partial<MqttOptions> = {},
   users: readonly UserConfig[] = [],
+  {
+    engine = openMemoryEngine(512 * 1024 * 1024),
+    clock = new ManualClock(),
+    ...brokerOptions
+  }: Partial<BrokerOptions> & { engine?: EngineAndMeta; clock?: ManualClock } = {},
 ): Promise<MqttServer> {
-  const clock = new ManualClock();
   const broker = new Broker(
     {
-      ...openMemoryEngine(512 * 1024 * 1024),
+      ...engine,
       authenticator: new UserAuthenticator(users, false),
       authorizer: ALLOW_ALL,
       clock,
@@ -39,6 +43,7 @@ export async function startMqttServer(
       topics: { autoCreate: true, countMax: 1000 },
       groups: { autoCreate: true, countMax: 1000 },
       bodyBytesMax: 4 * 1024 * 1024,
+      ...brokerOptions,
     },
   );
   await broker.start();
