@@ -6,6 +6,7 @@ import { LIMITS } from '../../core/model/limits.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
 import { DEFAULT_RETAINED_OPTIONS } from '../../core/sessions/retained-messages.ts';
 import { parseVerifier } from '../security/password.ts';
+import { parseScramVerifier } from '../security/scram.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
 
 const port = z.int().min(0).max(65_535);
@@ -25,6 +26,12 @@ const user = z.strictObject({
     .string()
     .refine((text) => parseVerifier(text) !== undefined, {
       error: 'not a scrypt verifier: make one with `npm start -- hash-password`',
+    })
+    .optional(),
+  scram: z
+    .string()
+    .refine((text) => parseScramVerifier(text) !== undefined, {
+      error: 'not a SCRAM-SHA-256 verifier: make one with `npm start -- hash-password --scram`',
     })
     .optional(),
   secretKey: z.string().min(1).optional(),

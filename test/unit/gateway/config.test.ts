@@ -47,6 +47,8 @@ t.test('unknown keys and wrong values are refused with their path', async (t) =>
     ['grpc: { listeners: [{ port: 1 }, { port: 65536 }] }', /grpc\.listeners\[1\]\.port: /],
     ['topics: [{ name: a, type: FUNNY }]', /topics\[0\]\.type: /],
     ['users: [{ name: a, password: secret }]', /users\[0\]\.password: .*hash-password/],
+    ['users: [{ name: a, scram: secret }]', /users\[0\]\.scram: .*hash-password --scram/],
+    ['retained: { countMax: 0 }', /retained\.countMax: /],
     ['log: { level: loud }', /log\.level: /],
     ['grpc: { tls: { certFile: a } }', /grpc\.tls\.keyFile: /],
     ['mqtt: [', /^gantry\.yaml: /],
