@@ -7,7 +7,7 @@ import type { Outcome } from './model/broker-error.ts';
 import type { Message } from './model/message.ts';
 import type { EnvelopeProtocol } from './model/message-layout.ts';
 import { viewMessage, type EnvelopeReader, type MessageView } from './model/message-view.ts';
-import type { Authenticator, Credentials, Principal } from './ports/authenticator.ts';
+import type { AuthExchange, Authenticator, Credentials, Principal } from './ports/authenticator.ts';
 import type { Action, Authorizer, Resource } from './ports/authorizer.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Logger } from './ports/logger.ts';
@@ -120,6 +120,11 @@ export class Broker {
   /** Who shows these credentials; undefined when nobody may come in with them. */
   authenticate(credentials: Credentials): Promise<Principal | undefined> {
     return this.ports.authenticator.authenticate(credentials);
+  }
+
+  /** A login of several messages, by the name of its SASL mechanism; undefined for one that is not offered. */
+  startExchange(method: string): AuthExchange | undefined {
+    return this.ports.authenticator.exchange(method);
   }
 
   isAllowed(principal: Principal, action: Action, resource: Resource): boolean {

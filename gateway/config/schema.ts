@@ -9,6 +9,7 @@ import { routeProblem } from '../../core/routing/routes.ts';
 import { parseCidr } from '../listeners/trusted-sources.ts';
 import { DEFAULT_RETAINED_OPTIONS } from '../../core/sessions/retained-messages.ts';
 import { parseVerifier } from '../security/password.ts';
+import { parseScramVerifier } from '../security/scram.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
 
 const port = z.int().min(0).max(65_535);
@@ -31,6 +32,12 @@ const user = z.strictObject({
     .string()
     .refine((text) => parseVerifier(text) !== undefined, {
       error: 'not a scrypt verifier: make one with `npm start -- hash-password`',
+    })
+    .optional(),
+  scram: z
+    .string()
+    .refine((text) => parseScramVerifier(text) !== undefined, {
+      error: 'not a SCRAM-SHA-256 verifier: make one with `npm start -- hash-password --scram`',
     })
     .optional(),
   secretKey: z.string().min(1).optional(),

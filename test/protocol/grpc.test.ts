@@ -505,6 +505,7 @@ t.test('the address of a message', async (t) => {
 
 const SECRET = 'secret';
 const SIGNED: Authenticator = {
+  exchange: () => undefined,
   authenticate: (shown) => {
     if (shown.kind === 'none') return Promise.resolve({ name: 'guest', anonymous: true });
     if (shown.kind !== 'signature') return Promise.resolve(undefined);

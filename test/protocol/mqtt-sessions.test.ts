@@ -668,7 +668,5 @@ t.test('a gateway that is stopped and started again', async (t) => {
   const late = await RawMqttClient.connected(running.port);
   await late.subscribe(0, 'kept', 'will');
   t.same(new Set(texts(await late.many('publish', 2))), new Set(['r', 'gone']), 'retained; the will is published');
-  const readers = await running.broker.groups.list();
-  t.same(readers, []);
   await running.close();
 });

@@ -51,6 +51,8 @@ t.test('unknown keys and wrong values are refused with their path', async (t) =>
     ['mqtt: { routes: [{ filter: a, topic: "{2}" }] }', /mqtt\.routes\[0\]: the topic of the route a has \{2\}/],
     ['mqtt: { routes: [{ filter: a }] }', /mqtt\.routes\[0\]\.topic: /],
     ['mqtt: { routes: [{ filter: a, topic: a, tags: b }] }', /mqtt\.routes\[0\]: .*tags/],
+    ['users: [{ name: a, scram: secret }]', /users\[0\]\.scram: .*hash-password --scram/],
+    ['retained: { countMax: 0 }', /retained\.countMax: /],
     ['log: { level: loud }', /log\.level: /],
     ['grpc: { tls: { certFile: a } }', /grpc\.tls\.keyFile: /],
     ['mqtt: [', /^gantry\.yaml: /],
