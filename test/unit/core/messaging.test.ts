@@ -119,7 +119,7 @@ void t.test('a refused message does not fail its neighbours', async (t) => {
   ]);
   t.same(
     outcomes.map((outcome) => (outcome.ok ? outcome.value.offset : outcome.error.code)),
-    [0, 'TOPIC_NOT_FOUND', 'MESSAGE_BODY_TOO_LARGE', 'MESSAGE_PROPERTY_CONFLICT_WITH_TYPE', 1, 0, 0],
+    [0, 'ILLEGAL_TOPIC', 'MESSAGE_BODY_TOO_LARGE', 'MESSAGE_PROPERTY_CONFLICT_WITH_TYPE', 1, 0, 0],
   );
   const { messages } = await engine.read({ kind: 'topic', topic: 'plain', queue: 0 }, 0, 10, 1e6);
   t.same(
