@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import type { ProtocolVersion } from '../../adapters/mqtt/codec/packet.ts';
 import type { Delivery } from '../../core/ports/message-engine.ts';
 import { MATCH_ALL } from '../../core/model/filter.ts';
 import type { Broker } from '../../core/broker.ts';
+import { Routes } from '../../core/routing/routes.ts';
+import { parseConfig } from '../../gateway/config/load.ts';
 import { startTestGateway } from '../helpers/gateway.ts';
 import { puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer } from '../helpers/mqtt-server.ts';
@@ -41,6 +44,24 @@ async function received(broker: Broker, topic: string, max: number, waitMs = 10_
   await broker.settle(deliveries.map(({ receipt }) => ({ receipt, action: { kind: 'ack' } })));
   return deliveries;
 }
+
+t.test('docs/routes.md shows what happens', async (t) => {
+  const page = readFileSync('docs/routes.md', 'utf8');
+  const [, yaml] = /```yaml\n(.*?)```/s.exec(page)!;
+  const routes = new Routes(parseConfig(yaml!, 'docs/routes.md').mqtt.routes);
+  const [, table] = /published to.*?\n.*?\n(.*?)\n\n/s.exec(page)!;
+  for (const row of table!.split('\n')) {
+    const [address, ...said] = row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim().replaceAll('`', ''));
+    const { topic, messageGroup = '', keys, tag = '' } = routes.resolve(address!);
+    t.same([topic, messageGroup, keys.join(','), tag], said, address!);
+  }
+  const config = { topic: 'telemetry', keys: [], tag: 'config' };
+  t.equal(routes.addressOf({ ...config, messageGroup: 'd7' }), 'devices/d7/telemetry/config');
+  t.equal(routes.addressOf(config), 'telemetry/config');
+});
 
 t.test('a route gives topic, message group, keys and tag; subscribers see nothing of it', async (t) => {
   for (const version of [4, 5] as const) {
