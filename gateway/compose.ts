@@ -55,13 +55,7 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
     tls === undefined ? await selfSignedCertificate(clock.now()) : await readCertificate(tls.certFile, tls.keyFile);
   const grpc = new GrpcAdapter({ broker, tls: certificate, log });
   mqtt.start();
-  const listeners = [
-    ...(await mqttListeners(config.mqtt, mqtt, log)),
-    ...config.grpc.listeners.map(
-      (listener) =>
-        new TcpListener('grpc', listener, { handleConnection: ({ socket }) => grpc.handleConnection(socket) }, log),
-    ),
-  ];
+  const listeners: TcpListener[] = [];
   const stop = async (): Promise<void> => {
     for (const listener of listeners) listener.stopAccepting();
     await Promise.all([mqtt.shutdown(config.shutdownGraceMs), grpc.shutdown(config.shutdownGraceMs)]);
@@ -69,12 +63,18 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
     await broker.stop();
   };
   try {
+    listeners.push(...(await mqttListeners(config.mqtt, mqtt, log)));
+    for (const listener of config.grpc.listeners) listeners.push(grpcListener(listener, grpc, log));
     for (const listener of listeners) await listener.listen();
   } catch (error) {
     await stop();
     throw error;
   }
   return { broker, listeners, stop };
+}
+
+function grpcListener(listener: Config['grpc']['listeners'][number], grpc: GrpcAdapter, log: Logger): TcpListener {
+  return new TcpListener('grpc', listener, { handleConnection: ({ socket }) => grpc.handleConnection(socket) }, log);
 }
 
 function makeEngine(engine: Config['engine']): EngineAndMeta {

@@ -85,9 +85,11 @@ export class TcpListener {
     this.tls = tls && new TlsDoor(tls, this.handshakeTimeoutMs, log);
     this.webSocket = webSocket && new WebSocketDoor(webSocket, log);
     this.pace = connectRateMax === undefined ? undefined : new ConnectPace(connectRateMax);
-    // Protocols decide themselves what the end of the peer's side means. Who has to wait for its turn is not read from.
+    // Protocols decide themselves what the end of the peer's side means; in the middle of a TLS handshake nobody would.
+    const allowHalfOpen = tls === undefined;
+    // Who has to wait for its turn is not read from.
     const pauseOnConnect = this.pace !== undefined;
-    this.server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect }, (socket) => this.accept(socket));
+    this.server = createServer({ allowHalfOpen, noDelay: true, pauseOnConnect }, (socket) => this.accept(socket));
   }
 
   /** `host:port` as it really is, once listening. */

@@ -61,12 +61,14 @@ export class WebSocketDoor {
   private answer(request: IncomingMessage, response: ServerResponse): void {
     const isFound = pathOf(request) === this.settings.path;
     this.log.debug({ from: request.socket.remoteAddress, url: request.url }, 'an HTTP request where MQTT is spoken');
+    const body = isFound ? 'This is MQTT over WebSocket.\n' : 'There is nothing here.\n';
     response.writeHead(isFound ? 426 : 404, {
+      'Content-Length': Buffer.byteLength(body),
       'Content-Type': 'text/plain; charset=utf-8',
       Connection: isFound ? 'close, Upgrade' : 'close',
       ...(isFound && { Upgrade: 'websocket' }),
     });
-    response.end(isFound ? 'This is MQTT over WebSocket.\n' : 'There is nothing here.\n');
+    response.end(body);
   }
 
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
