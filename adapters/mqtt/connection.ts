@@ -273,6 +273,8 @@ export class Connection implements PacketHandler, LiveSubscriber {
   private async connect(packet: ConnectPacket): Promise<void> {
     const { context } = this;
     this.version = packet.protocolVersion;
+    // [MQTT-3.2.2-19]: it holds for a CONNACK that refuses, too.
+    this.packetBytesMax = packet.properties?.maximumPacketSizeBytes ?? Infinity;
     const refused = refusal(packet);
     if (refused !== undefined) return this.refuse(refused.reasonCode, refused.reason);
     if (context.isFull) return this.refuse(ReasonCode.quotaExceeded, 'the limit of connections is reached');
