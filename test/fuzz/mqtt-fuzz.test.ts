@@ -178,7 +178,7 @@ function mebibytes(bytes: readonly number[]): string {
 }
 
 /** What a server says to one connection, and how it ends. */
-async function converse(port: number, version: ProtocolVersion, chunks: readonly Buffer[]): Promise<Buffer> {
+async function converse(port: number, chunks: readonly Buffer[]): Promise<Buffer> {
   const socket: Socket = connect({ port, host: '127.0.0.1', noDelay: true });
   const answer: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => answer.push(chunk));
@@ -271,7 +271,7 @@ t.test(`${CONNECTIONS} connections to a gateway (GANTRY_SEED=${seed})`, { timeou
       const isConnected = random.chance(0.8);
       const start = isConnected ? [encodePacket(connectPacket(version), version)] : [];
       const chunks = [...start, ...inputs.flatMap(({ bytes }) => pieces(bytes, random))];
-      const answer = await converse(mqttPort, version, chunks);
+      const answer = await converse(mqttPort, chunks);
       for (const { mutated } of inputs) tried += mutated;
       if (answer.length > 0) answered++;
       const fault = isConnected ? answerFault(answer, version) : undefined;
