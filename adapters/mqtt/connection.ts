@@ -286,6 +286,8 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     if (certificateClientIdentifier !== undefined && packet.clientIdentifier !== '') {
       packet.clientIdentifier = certificateClientIdentifier;
     }
+    // [MQTT-3.2.2-19]: it holds for a CONNACK that refuses, too.
+    this.packetBytesMax = packet.properties?.maximumPacketSizeBytes ?? Infinity;
     const refused = refusal(packet);
     if (refused !== undefined) return this.refuse(refused.reasonCode, refused.reason);
     const limit = transport.refusal?.();
@@ -335,7 +337,6 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     const inbound = new Inbound(context, this, session, this.principal);
     const subscriptions = new Subscriptions(context, session, outbound, this.principal);
     this.connected = { agreement, session, inbound, outbound, subscriptions };
-    this.packetBytesMax = agreement.packetBytesMax;
     // [MQTT-3.1.2-22]: one and a half keep alive periods.
     this.idleMsMax = agreement.keepAliveS * 1500;
     this.decoder.packetBytesMax = this.options.packetBytesMax;

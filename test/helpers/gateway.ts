@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from '../../core/ports/logger.ts';
 import { startGateway, type Gateway } from '../../gateway/compose.ts';
+import type { Logger } from '../../core/ports/logger.ts';
 import { parseConfig } from '../../gateway/config/load.ts';
 import { fail } from './fail.ts';
 import { SILENT } from './silent-logger.ts';
