@@ -46,6 +46,13 @@ export class Sending {
     return missing.length === 0 ? this.sendKnown(batch) : this.createAndSend(missing, batch);
   }
 
+  /** Delayed messages are in their queues now: live subscribers get them as well. */
+  deliverDue(messages: readonly Message[], now: number): void {
+    for (const message of messages) {
+      if (!message.isExpired(now)) deliverLive(message, this.router.route(message.address));
+    }
+  }
+
   private missingTopics(batch: readonly OutgoingMessage[]): string[] {
     const missing: string[] = [];
     let last: string | undefined;
@@ -94,10 +101,9 @@ export class Sending {
       const { route } = to;
       outgoing.lightQueues = route.lightQueues;
       outgoing.queue = message.isPlain ? to.queue : this.chooseQueue(message, to);
-      // Live subscribers are not there for messages that come later.
-      if (route.live.length === 0 || message.hasDeliveryTime) continue;
-      // At most once is handed over at once; anything stronger becomes visible when durable.
-      if (message.qos === 0) deliverLive(message, route);
+      if (route.live.length === 0) continue;
+      // At most once is handed over at once; anything stronger becomes visible when durable, or when it is due.
+      if (message.qos === 0 && !message.hasDeliveryTime) deliverLive(message, route);
       else (waitingLive ??= []).push({ message, route, accepted: i - (refused?.size ?? 0) });
     }
     const accepted = refused === undefined ? batch : batch.filter((_, i) => !refused.has(i));
@@ -105,7 +111,7 @@ export class Sending {
     if (refused === undefined && waitingLive === undefined) return sent;
     return sent.then((outcomes) => {
       for (const { message, route, accepted: at } of waitingLive ?? [])
-        if (outcomes[at]?.ok === true) deliverLive(message, route);
+        if (isVisible(message, outcomes[at])) deliverLive(message, route);
       return refused === undefined ? outcomes : mergeRefused(batch.length, outcomes, refused);
     });
   }
@@ -155,6 +161,11 @@ function messageType(message: Message): MessageType {
   if (message.deliverAt > 0) return 'DELAY';
   if (message.hasSystemFields && message.messageGroup !== undefined) return 'FIFO';
   return 'NORMAL';
+}
+
+/** Whether the message was stored and is not one for later. */
+function isVisible(message: Message, outcome: Outcome<Placed> | undefined): boolean {
+  return outcome?.ok === true && (!message.hasDeliveryTime || outcome.value.offset >= 0);
 }
 
 function deliverLive(message: Message, route: AddressRoute): void {
