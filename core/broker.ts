@@ -100,7 +100,11 @@ export class Broker {
 
   async start(): Promise<void> {
     const { log, onFailure } = this.ports;
-    await this.ports.engine.start({ clock: this.clock, log, onFailure });
+    const due = {
+      lightQueuesOf: (message: Message) => this.router.route(message.address).lightQueues,
+      arrived: (messages: readonly Message[]) => this.sending.deliverDue(messages, this.clock.now()),
+    };
+    await this.ports.engine.start({ clock: this.clock, log, onFailure, due });
     await this.topics.load();
     await this.groups.load();
     await this.retainedMessages.load();

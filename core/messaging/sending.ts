@@ -66,6 +66,14 @@ export class Sending {
     return missing.length === 0 ? this.sendKnown(batch) : this.createAndSend(missing, batch);
   }
 
+  /** Delayed messages are in their queues now: live subscribers get them as well. */
+  deliverDue(messages: readonly Message[], now: number): void {
+    for (const message of messages) {
+      const { address } = message;
+      if (!message.isExpired(now)) deliverLive({ message, address }, this.router.route(address).live);
+    }
+  }
+
   private missingTopics(batch: readonly OutgoingMessage[]): string[] {
     const missing: string[] = [];
     let last: string | undefined;
@@ -118,10 +126,9 @@ export class Sending {
       const { live } = route;
       outgoing.lightQueues = route.lightQueues;
       outgoing.queue = message.isPlain ? to.queue : this.chooseQueue(message, to);
-      // Live subscribers are not there for messages that come later.
-      const isLive = live.length > 0 && !message.hasDeliveryTime;
-      // At most once is handed over at once; anything stronger becomes visible when durable.
-      const isLate = isLive && message.qos > 0;
+      const isLive = live.length > 0;
+      // At most once is handed over at once; anything stronger becomes visible when durable, or when it is due.
+      const isLate = isLive && (message.qos > 0 || message.hasDeliveryTime);
       if (isLive && !isLate) deliverLive(outgoing, live);
       if (!isLate && !message.isRetained) continue;
       (unfinished ??= []).push({ outgoing, live: isLate ? live : NOBODY, accepted: i - (refused?.size ?? 0) });
@@ -137,7 +144,7 @@ export class Sending {
 
   private finish(outgoing: OutgoingMessage, live: AddressRoute['live'], outcome: Outcome<Placed> | undefined): void {
     if (outgoing.message.isRetained) this.retained.settle(outgoing, outcome);
-    if (outcome?.ok === true) deliverLive(outgoing, live);
+    if (isVisible(outgoing.message, outcome)) deliverLive(outgoing, live);
   }
 
   private destination({ topic, address }: OutgoingMessage): Destination {
@@ -187,7 +194,15 @@ function messageType(message: Message): MessageType {
   return 'NORMAL';
 }
 
-function deliverLive({ message, address }: OutgoingMessage, live: AddressRoute['live']): void {
+/** Whether the message was stored and is not one for later. */
+function isVisible(message: Message, outcome: Outcome<Placed> | undefined): boolean {
+  return outcome?.ok === true && (!message.hasDeliveryTime || outcome.value.offset >= 0);
+}
+
+function deliverLive(
+  { message, address }: Pick<OutgoingMessage, 'message' | 'address'>,
+  live: AddressRoute['live'],
+): void {
   for (let i = 0; i < live.length; i++) live[i]!.deliver(message, address);
 }
 

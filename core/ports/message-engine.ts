@@ -124,11 +124,20 @@ export interface OffsetRange {
   readonly next: number;
 }
 
+/** Asked for messages whose time has come: others than when they were sent may want them. */
+export interface DueMessages {
+  /** The names of the light queues that get a reference too. */
+  lightQueuesOf(message: Message): readonly string[];
+  /** They are durable in their queues. */
+  arrived(messages: readonly Message[]): void;
+}
+
 export interface EngineContext {
   readonly clock: Clock;
   readonly log: Logger;
   /** The engine cannot keep its promise any more: nothing is acknowledged from here on, and the process has to end. */
   readonly onFailure: (error: Error) => void;
+  readonly due?: DueMessages;
 }
 
 /**

@@ -52,7 +52,7 @@ const FILES: Record<string, string> = {
   clients: 'test/interop/mqtt-clients.test.ts',
   codec: 'test/unit/adapters/mqtt/codec.test.ts',
   hot: 'test/unit/adapters/mqtt/codec-hot-path.test.ts',
-  window: 'test/unit/adapters/mqtt/send-window.test.ts',
+  window: 'test/unit/adapters/mqtt/inflight.test.ts',
   routing: 'test/unit/core/routing.test.ts',
   malformed: 'test/unit/adapters/mqtt/malformed-packets.ts',
 };

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Logger } from '../../core/ports/logger.ts';
 import { startGateway, type Gateway } from '../../gateway/compose.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { parseConfig } from '../../gateway/config/load.ts';

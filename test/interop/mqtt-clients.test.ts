@@ -24,10 +24,10 @@ const otherPort = process.env['GANTRY_INTEROP_PORT'];
 const FEATURES = {
   userProperties: true,
   requestResponse: true,
-  qos2: false,
-  retained: false,
-  wills: false,
-  persistentSessions: false,
+  qos2: true,
+  retained: true,
+  wills: true,
+  persistentSessions: true,
   sharedSubscriptions: false,
 };
 type Feature = keyof typeof FEATURES;

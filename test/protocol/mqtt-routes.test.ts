@@ -119,16 +119,20 @@ t.test('what the publisher says itself counts first, and arrives as it was said'
 
 t.test('QoS 0 takes the same route', async (t) => {
   const client = await connected(t, 4);
-  await client.subscribe(0, 'devices/#');
+  await client.subscribe(0, 'devices/q0/telemetry/#');
   client.send(publishPacket('devices/q0/telemetry/y', 'b'));
   t.match(await client.next('publish'), { topicName: 'devices/q0/telemetry/y', payload: Buffer.from('b') });
   const [delivery] = await received(gateway.broker, 'telemetry', 1);
   t.match(gateway.broker.view(delivery!.message), { tag: 'y', messageGroup: 'q0' });
+  t.notOk(delivery!.message.isPlain);
+  t.equal(await client.publish('devices/q0/log', 'b'), 0);
+  const [other] = await received(gateway.broker, 'devices', 1);
+  t.ok(other!.message.isPlain, 'what gets nothing from its route keeps the form it came in');
 });
 
 t.test('types and queues of topics', async (t) => {
   const client = await connected(t);
-  t.equal(await client.publish('ordered/1', 'x'), 0);
+  t.equal(await client.publish('ordered/1', 'x'), 0x10);
   t.match(gateway.broker.topics.get('ordered'), { type: 'FIFO', queues: 2 });
   t.equal(await client.publish('ordered/', 'x'), 0x83, 'no message group, and the topic takes nothing else');
   t.equal(await client.publish('normal/1', 'x'), 0x83, 'a message group, and the topic takes none');
@@ -138,11 +142,11 @@ t.test('types and queues of topics', async (t) => {
 t.test('topics are created up to topicsMax, and the next one is refused', async (t) => {
   const client = await connected(t);
   const names = gateway.broker.topics.list().length;
-  for (let i = names; i < 8; i++) t.equal(await client.publish(`limit${i}/x`, 'x'), 0);
+  for (let i = names; i < 8; i++) t.equal(await client.publish(`limit${i}/x`, 'x'), 0x10);
   t.equal(gateway.broker.topics.list().length, 8);
   t.equal(await client.publish('one-more/x', 'x'), 0x97);
   t.equal(await client.publish('one-more/x', 'x'), 0x97, 'again');
-  t.equal(await client.publish('limit7/y', 'x'), 0, 'those there are go on');
+  t.equal(await client.publish('limit7/y', 'x'), 0x10, 'those there are go on');
   const v4 = await connected(t, 4);
   v4.send(publishPacket('one-more/x', 'x', { qos: 1, packetIdentifier: 1 }));
   t.same(await v4.rest(), [], 'MQTT 3 can only close');
@@ -176,6 +180,45 @@ t.test('$delayed', async (t) => {
     const one = deliveries.find(({ message }) => message.qos === 1)!.message;
     t.same(broker.view(one).properties, [['a', '1']]);
     t.equal(one.deliverAt - clock.now(), -1_000, 'it says when it was due');
+  });
+
+  await t.test('whoever is there when it is due gets it, at QoS 0 too', async (t) => {
+    t.equal(await client.publish('$delayed/10/due/1', 'x'), 0x10);
+    client.send(publishPacket('$delayed/10/due/0', 'y'));
+    t.equal(await client.publish('$delayed/10/due/2', 'z', { properties: { messageExpiryIntervalS: 5 } }), 0x10);
+    const late = await RawMqttClient.connected(server.port);
+    t.teardown(() => late.destroy());
+    await late.subscribe(1, 'due/1');
+    const live = await RawMqttClient.connected(server.port, 4);
+    t.teardown(() => live.destroy());
+    await live.subscribe(0, 'due/#');
+    await clock.advance(11_000);
+    t.match(await late.next('publish'), { topicName: 'due/1', qos: 1 });
+    const names = [await live.next('publish'), await live.next('publish')].map(({ topicName }) => topicName);
+    t.same(names.toSorted(), ['due/0', 'due/1']);
+    t.same(await live.fence(), [], 'nothing that has expired');
+  });
+
+  await t.test('a time that is past is now', async (t) => {
+    const live = await RawMqttClient.connected(server.port, 4);
+    t.teardown(() => live.destroy());
+    await live.subscribe(0, 'past/x');
+    const properties = { userProperties: [['deliver-at', '5']] as [string, string][] };
+    t.equal(await client.publish('past/x', 'x', { properties }), 0);
+    t.match(await live.next('publish'), { topicName: 'past/x', qos: 0 });
+  });
+
+  await t.test('permission is that of the topic name behind', async (t) => {
+    const asked: string[] = [];
+    const everyone = broker.isAllowed.bind(broker);
+    t.teardown(() => (broker.isAllowed = everyone));
+    broker.isAllowed = (_principal, action, resource) => {
+      if (resource.kind === 'topic') asked.push(`${action} ${resource.topic} ${resource.address}`);
+      return resource.kind === 'topic' && resource.topic !== 'secret';
+    };
+    t.equal(await client.publish('$delayed/5/secret/x', 'x'), 0x87);
+    t.equal(await client.publish('$delayed/5/later/x', 'x'), 0);
+    t.same(asked, ['PUB secret secret/x', 'PUB later later/x']);
   });
 
   await t.test('the longest delay', async (t) => {

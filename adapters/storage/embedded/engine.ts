@@ -90,7 +90,7 @@ export class EmbeddedEngine implements MessageEngine {
     this.parked = new ParkedReceives(clock, this.receiver);
     this.retaining = new Retaining(this.journal, clock, () => this.storage.tidy());
     this.retaining.start();
-    this.holding = new Holding(this.journal, clock, context.log);
+    this.holding = new Holding(this.journal, context);
     await this.journal.writeDurably({ type: 'start', generation: state.generation + 1 });
     await this.holding.start();
     this.meta.start(this.journal, clock);
