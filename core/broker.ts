@@ -7,7 +7,7 @@ import type { Outcome } from './model/broker-error.ts';
 import type { Message } from './model/message.ts';
 import type { EnvelopeProtocol } from './model/message-layout.ts';
 import { viewMessage, type EnvelopeReader, type MessageView } from './model/message-view.ts';
-import type { Authenticator, Credentials, Principal } from './ports/authenticator.ts';
+import type { AuthExchange, Authenticator, Credentials, Principal } from './ports/authenticator.ts';
 import type { Action, Authorizer, Resource } from './ports/authorizer.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Logger } from './ports/logger.ts';
@@ -24,11 +24,15 @@ import type {
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
-import { addressOfTopic, topicOfAddress } from './routing/routes.ts';
+import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
+import type { ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
+import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
+import { DEFAULT_RETAINED_OPTIONS, RetainedMessages, type RetainedOptions } from './sessions/retained-messages.ts';
+import { Wills, type Will } from './sessions/wills.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
-export type { Cursor, LiveSubscriber };
+export type { ClientSession, Cursor, LiveSubscriber, RoutedFields, SessionState, SessionSubscription, Will };
 
 export interface BrokerPorts {
   readonly engine: MessageEngine;
@@ -45,17 +49,25 @@ export interface BrokerPorts {
 export interface BrokerOptions {
   readonly topics: TopicOptions;
   readonly groups: GroupOptions;
+  readonly sessions?: SessionsOptions;
   readonly bodyBytesMax: number;
+  /** The first that matches an address decides. */
+  readonly routes?: readonly RouteRule[];
+  readonly retained?: RetainedOptions;
 }
 
 /** The facade of the core: the only thing an adapter talks to. */
 export class Broker {
   readonly topics: Topics;
   readonly groups: ConsumerGroups;
+  readonly sessions: ClientSessions;
+  readonly wills: Wills;
   readonly clock: Clock;
   readonly options: BrokerOptions;
   private readonly ports: BrokerPorts;
   private readonly router: AddressRouter;
+  private readonly routes: Routes;
+  private readonly retainedMessages: RetainedMessages;
   private readonly sending: Sending;
   private readonly receiving: Receiving;
   private readonly renewal: LeaseRenewal;
@@ -67,24 +79,45 @@ export class Broker {
     this.options = options;
     this.clock = clock;
     this.envelopeReaders = new Map(ports.envelopeReaders.map((reader) => [reader.protocol, reader]));
-    this.topics = new Topics(engine, meta, options.topics);
+    this.routes = new Routes(options.routes);
+    this.topics = new Topics(engine, meta, options.topics, (name) => this.routes.topicDefaults(name));
     this.groups = new ConsumerGroups(engine, meta, options.groups);
     this.router = new AddressRouter(engine);
-    this.sending = new Sending(engine, this.topics, this.router, options.bodyBytesMax);
+    this.retainedMessages = new RetainedMessages(meta, clock, options.retained ?? DEFAULT_RETAINED_OPTIONS);
+    this.sending = new Sending(engine, this.topics, this.router, this.retainedMessages, options.bodyBytesMax);
+    const { router } = this;
+    this.sessions = new ClientSessions(
+      meta,
+      (filter, onReady, how) => router.openCursor(filter, onReady, how),
+      clock,
+      ports.log,
+      options.sessions ?? DEFAULT_SESSIONS_OPTIONS,
+    );
+    this.wills = new Wills(meta, clock, ports.log, (batch) => this.sending.send(batch));
     this.renewal = new LeaseRenewal(engine, clock);
     this.receiving = new Receiving(engine, this.topics, this.groups, this.renewal, clock, (m) => this.view(m));
   }
 
   async start(): Promise<void> {
     const { log, onFailure } = this.ports;
-    await this.ports.engine.start({ clock: this.clock, log, onFailure });
+    const due = {
+      lightQueuesOf: (message: Message) => this.router.route(message.address).lightQueues,
+      arrived: (messages: readonly Message[]) => this.sending.deliverDue(messages, this.clock.now()),
+    };
+    await this.ports.engine.start({ clock: this.clock, log, onFailure, due });
     await this.topics.load();
     await this.groups.load();
+    await this.retainedMessages.load();
+    await this.sessions.load();
+    await this.wills.load();
   }
 
   /** Waiting receives end empty; resolves when everything accepted is durable. */
   async stop(): Promise<void> {
     this.renewal.stop();
+    this.wills.stop();
+    await this.sessions.stop();
+    this.retainedMessages.stop();
     await this.ports.engine.stop();
   }
 
@@ -93,18 +126,37 @@ export class Broker {
     return this.ports.authenticator.authenticate(credentials);
   }
 
+  /** A login of several messages, by the name of its SASL mechanism; undefined for one that is not offered. */
+  startExchange(method: string): AuthExchange | undefined {
+    return this.ports.authenticator.exchange(method);
+  }
+
   isAllowed(principal: Principal, action: Action, resource: Resource): boolean {
     return this.ports.authorizer.isAllowed(principal, action, resource);
   }
 
-  /** The topic a message published under the address belongs to. @throws BrokerError ILLEGAL_TOPIC */
-  topicOf(address: string): string {
-    return topicOfAddress(address);
+  /** The longest a message can be delayed; 0 where the engine has no delayed messages. */
+  get delayMsMax(): number {
+    const { delay } = this.ports.engine.capabilities;
+    return delay === false ? 0 : delay.maxMs;
   }
 
-  /** The address of a message whose publisher gave only a topic, and perhaps a tag. */
-  addressOf(topic: string, tag: string | undefined): string {
-    return addressOfTopic(topic, tag);
+  /**
+   * The topic a message published under the address belongs to, and the fields it gets where its publisher gave none.
+   * @throws BrokerError ILLEGAL_TOPIC, ILLEGAL_ADDRESS
+   */
+  routeOf(address: string): RoutedFields {
+    return this.routes.resolve(address);
+  }
+
+  /** The topic of `routeOf`. */
+  topicOf(address: string): string {
+    return this.routes.resolve(address).topic;
+  }
+
+  /** The address of a message whose publisher gave none. */
+  addressOf(fields: RoutedFields): string {
+    return this.routes.addressOf(fields);
   }
 
   /** Stores messages; one outcome each, when durable. Topics are created on first use where allowed. */
@@ -137,14 +189,29 @@ export class Broker {
     return this.ports.engine.groupState(group, source);
   }
 
+  /** Whether anybody would get the message by now: a subscription, or a consumer group of its topic. */
+  isHeard({ topic, address, lightQueues }: OutgoingMessage): boolean {
+    if (lightQueues.length > 0 || this.receiving.isRead(topic)) return true;
+    return this.router.route(address).live.length > 0;
+  }
+
   /** At most once: messages are handed over in process while the subscription lives. */
   subscribeLive(addressFilter: string, subscriber: LiveSubscriber): Disposable {
     return this.router.subscribeLive(addressFilter, subscriber);
   }
 
-  /** At least once: a cursor on the light queue of the filter, starting at its end. */
-  openCursor(addressFilter: string, onReady: () => void): Promise<Cursor> {
-    return this.router.openCursor(addressFilter, onReady);
+  /**
+   * The last retained message of every address the filter matches, without those that expired. To be asked after the
+   * subscription was made: what is published in between may come twice then, but is never missed.
+   */
+  retained(addressFilter: string): Message[] {
+    return this.retainedMessages.match(addressFilter);
+  }
+
+  /** How many retained messages there are. */
+  retainedUsage(): { readonly count: number; readonly bytes: number } {
+    const { count, bytes } = this.retainedMessages;
+    return { count, bytes };
   }
 
   /** The message as values, whatever protocol it came from. */

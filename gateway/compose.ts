@@ -7,6 +7,7 @@ import { DEFAULT_RETRY_POLICY } from '../core/model/consumer-group.ts';
 import { ALLOW_ALL } from '../core/ports/authorizer.ts';
 import type { Logger } from '../core/ports/logger.ts';
 import type { Config } from './config/schema.ts';
+import { mqttListeners } from './listeners/mqtt-listeners.ts';
 import { TcpListener } from './listeners/tcp-listener.ts';
 import { readCertificate, selfSignedCertificate } from './security/certificate.ts';
 import { UserAuthenticator } from './security/user-authenticator.ts';
@@ -40,7 +41,10 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
     {
       topics: { autoCreate: config.autoCreateTopics, countMax: config.topicsMax },
       groups: { autoCreate: config.autoCreateGroups, countMax: config.groupsMax },
+      sessions: { countMax: config.sessionsMax },
       bodyBytesMax: config.bodyBytesMax,
+      routes: config.mqtt.routes,
+      retained: config.retained,
     },
   );
   await broker.start();
@@ -51,22 +55,26 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
     tls === undefined ? await selfSignedCertificate(clock.now()) : await readCertificate(tls.certFile, tls.keyFile);
   const grpc = new GrpcAdapter({ broker, tls: certificate, log });
   mqtt.start();
-  const listeners = [
-    ...config.mqtt.listeners.map((listener) => new TcpListener('mqtt', listener, mqtt)),
-    ...config.grpc.listeners.map((listener) => new TcpListener('grpc', listener, grpc)),
-  ];
+  const listeners: TcpListener[] = [];
   const stop = async (): Promise<void> => {
     for (const listener of listeners) listener.stopAccepting();
     await Promise.all([mqtt.shutdown(config.shutdownGraceMs), grpc.shutdown(config.shutdownGraceMs)]);
+    for (const listener of listeners) listener.close();
     await broker.stop();
   };
   try {
+    listeners.push(...(await mqttListeners(config.mqtt, mqtt, log)));
+    for (const listener of config.grpc.listeners) listeners.push(grpcListener(listener, grpc, log));
     for (const listener of listeners) await listener.listen();
   } catch (error) {
     await stop();
     throw error;
   }
   return { broker, listeners, stop };
+}
+
+function grpcListener(listener: Config['grpc']['listeners'][number], grpc: GrpcAdapter, log: Logger): TcpListener {
+  return new TcpListener('grpc', listener, { handleConnection: ({ socket }) => grpc.handleConnection(socket) }, log);
 }
 
 function makeEngine(engine: Config['engine']): EngineAndMeta {

@@ -12,13 +12,14 @@ const EXIT_STORAGE_FAILED = 3;
 const STOP_MARGIN_MS = 20_000;
 
 const USAGE = `Usage: gantry [options]
-       gantry hash-password       reads a password, prints the verifier for the configuration
+       gantry hash-password       reads a password, prints the verifier for the configuration; --scram: that for SCRAM
        gantry doctor DIR [--all]  checks a data directory and prints what is in it; exit code 0 sound, 1 damaged
 
   -c, --config FILE     YAML configuration (config/gantry.yaml describes every key); without it, defaults
   -s, --set KEY=VALUE   overrides one key, for example --set mqtt.inflightMax=500; may be repeated
       --check           checks the configuration and ends
       --all             doctor: lists all light queues
+      --scram           hash-password: for SCRAM-SHA-256
   -h, --help            prints this text
 `;
 
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
       set: { type: 'string', short: 's', multiple: true, default: [] },
       check: { type: 'boolean', default: false },
       all: { type: 'boolean', default: false },
+      scram: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -41,7 +43,7 @@ async function main(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
-  if (positionals[0] === 'hash-password') return runHashPassword();
+  if (positionals[0] === 'hash-password') return runHashPassword(values.scram);
   if (positionals[0] === 'doctor') {
     process.exitCode = await runDoctor(positionals.slice(1), values.all);
     return;

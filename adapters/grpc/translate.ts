@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { isUtf8 } from 'node:buffer';
+import type { RoutedFields } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
 import { messageIdOf } from '../../core/model/message-id.ts';
 import type { MessageFields } from '../../core/model/message.ts';
@@ -18,31 +19,32 @@ const PRIORITY_MAX = 254;
 
 /**
  * A message of a RocketMQ client as the core has it.
- * @param derivedAddress its address when it names none
+ * @param addressOf its address when it names none
  * @param now when it is born if it does not say so
  * @throws BrokerError for values the core cannot hold
  */
 export function toMessageFields(
   message: Message__Output,
   system: SystemProperties__Output,
-  derivedAddress: string,
+  addressOf: (fields: Omit<RoutedFields, 'topic'>) => string,
   now: number,
 ): MessageFields {
   const { userProperties } = message;
   const address = userProperties[PropertyKey.address];
   if (address !== undefined) checkAddress(address);
-  const { deadLetterQueue } = system;
+  const { deadLetterQueue, tag, keys } = system;
+  const messageGroup = system.messageGroup ?? userProperties[PropertyKey.shardingKey];
   return {
-    address: address ?? derivedAddress,
+    address: address ?? addressOf({ messageGroup, keys, tag }),
     addressDerived: address === undefined,
     body: message.body,
     bornAt: system.bornTimestamp === null ? now : toMs(system.bornTimestamp),
     text: userProperties[PropertyKey.text] === 'true',
     properties: fromUserProperties(userProperties),
     messageId: system.messageId === '' ? undefined : system.messageId,
-    tag: system.tag,
-    keys: system.keys,
-    messageGroup: system.messageGroup ?? userProperties[PropertyKey.shardingKey],
+    tag,
+    keys,
+    messageGroup,
     deliverAt: deliverAtOf(system),
     expiresAt: expiresAtOf(userProperties[PropertyKey.expiresAt]),
     priority: priorityOf(system.priority),

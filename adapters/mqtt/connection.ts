@@ -1,81 +1,97 @@
-import type { Socket } from 'node:net';
-import type { LiveSubscriber } from '../../core/broker.ts';
-import type { Message } from '../../core/model/message.ts';
+import type { ClientSession, Will } from '../../core/broker.ts';
+import { BrokerError } from '../../core/model/broker-error.ts';
 import type { Credentials, Principal } from '../../core/ports/authenticator.ts';
-import { OutgoingMessage } from '../../core/ports/message-engine.ts';
 import { CodecError } from './codec/codec-error.ts';
 import { Decoder, type PacketHandler, type PublishView } from './codec/decoder.ts';
-import {
-  ACKNOWLEDGEMENT_BYTES_MAX,
-  encodeAcknowledgement,
-  encodePacketInto,
-  encodePublish,
-  packetLength,
-  publishLength,
-} from './codec/encoder.ts';
+import { ACKNOWLEDGEMENT_BYTES_MAX, encodeAcknowledgement, encodePacketInto, packetLength } from './codec/encoder.ts';
 import {
   PacketType,
   type AcknowledgementType,
   type ConnackPacket,
   type ConnectPacket,
+  type DisconnectPacket,
   type Packet,
   type ProtocolVersion,
-  type Qos,
 } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
-import type { MqttContext, PublishTarget } from './mqtt-context.ts';
+import { Inbound, type Receiver } from './inbound.ts';
+import type { MqttContext } from './mqtt-context.ts';
+import type { MqttOptions } from './options.ts';
+import { Outbound, type Link } from './outbound.ts';
 import { Output } from './output.ts';
-import { agree, refusal } from './session/connect.ts';
-import { SendWindow } from './session/send-window.ts';
+import { REASON_OF } from './reasons.ts';
+import { agree, connack, grantedExpiryMs, refusal, willOf, type Agreement } from './session/connect.ts';
+import { MqttSession } from './session/mqtt-session.ts';
+import { PublishPace } from './session/publish-pace.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { addedProperties } from './translate.ts';
+import { willMessage } from './translate.ts';
+import type { ByteStream, Transport } from './transport.ts';
+import type { Served } from './turn.ts';
 
-/** Messages read from the store for one connection before another one has its turn. */
-const PULL_MAX = 1000;
-const PULL_BYTES_MAX = 256 * 1024;
 /** How long a peer may take to close its side after ours is closed. */
 const LINGER_MS = 5_000;
 
 type Phase = 'new' | 'connected' | 'closing' | 'closed';
 
-/** One MQTT client: owns its socket, keeps the order of what has to be awaited, and serves its subscriptions. */
-export class Connection implements PacketHandler, LiveSubscriber {
+/** What there is once CONNECT is accepted. */
+interface Connected {
+  readonly agreement: Agreement;
+  readonly session: MqttSession;
+  readonly inbound: Inbound;
+  readonly outbound: Outbound;
+  readonly subscriptions: Subscriptions;
+}
+
+/** One MQTT client: owns its socket, keeps the order of what has to be awaited, and knows who it is. */
+export class Connection implements PacketHandler, Link, Receiver, Served {
   clientIdentifier = '';
+  version: ProtocolVersion = 4;
+  readonly output: Output;
+  /** The socket has more to write than it should: nothing is read from the store until it drains. */
+  isBlocked = false;
   private readonly context: MqttContext;
-  private readonly socket: Socket;
+  private readonly transport: Transport;
+  private readonly socket: ByteStream;
+  private readonly options: MqttOptions;
   private readonly decoder: Decoder;
-  private readonly output: Output;
-  private readonly subscriptions: Subscriptions;
-  private version: ProtocolVersion = 4;
   private phase: Phase = 'new';
   private principal: Principal = { name: '', anonymous: true };
-  private sendWindow = new SendWindow(0);
+  private core: ClientSession | undefined;
+  private connected: Connected | undefined;
   private packetBytesMax = Infinity;
+  private readonly pace: PublishPace | undefined;
+  private published = 0;
   /** 0: no limit. */
   private idleMsMax: number;
   private lastReceivedAt: number;
-  private lastTopicName: string | undefined;
-  private lastTarget: PublishTarget | undefined;
-  /** QoS 1 messages received and not yet stored. */
-  private storing = 0;
   /** A packet that has to be awaited holds back those behind it. */
   private isWaiting = false;
+  /** More messages are on their way into the store than were agreed on. */
+  private isFull = false;
+  /** The client published faster than it may. */
+  private isPaced = false;
   /** The gateway goes down: nothing more is taken in. */
   private isStopped = false;
+  /** The client said good-bye: its will is not published [MQTT-3.14.4-3]. */
+  private isFarewell = false;
+  private hasLeft = false;
   private isReady = false;
   private isDirty = false;
-  /** The socket has more to write than it should: nothing is read from the store until it drains. */
-  private isBlocked = false;
 
-  constructor(context: MqttContext, socket: Socket) {
+  constructor(context: MqttContext, transport: Transport) {
+    const { stream: socket, options = context.options } = transport;
     this.context = context;
+    this.transport = transport;
     this.socket = socket;
+    this.options = options;
     this.output = new Output(socket);
-    this.decoder = new Decoder(this, { packetBytesMax: context.options.connectPacketBytesMax });
-    this.subscriptions = new Subscriptions(context, this, () => this.becomeReady());
-    this.idleMsMax = context.options.connectTimeoutMs;
+    this.decoder = new Decoder(this, { packetBytesMax: options.connectPacketBytesMax });
+    this.idleMsMax = options.connectTimeoutMs;
     this.lastReceivedAt = context.nowMs;
-    socket.setNoDelay(true);
+    const { publishRateMax, publishBytesRateMax } = options;
+    if (publishRateMax > 0 || publishBytesRateMax > 0) {
+      this.pace = new PublishPace(publishRateMax || Infinity, publishBytesRateMax || Infinity, context.nowMs);
+    }
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('drain', () => this.drained());
     socket.on('end', () => socket.end());
@@ -83,6 +99,10 @@ export class Connection implements PacketHandler, LiveSubscriber {
       context.log.debug({ err: error, client: this.clientIdentifier }, 'MQTT socket error'),
     );
     socket.on('close', () => this.closed());
+  }
+
+  get isOpen(): boolean {
+    return this.phase === 'connected';
   }
 
   /** Called about once a second: ends what has been silent for too long. */
@@ -96,108 +116,71 @@ export class Connection implements PacketHandler, LiveSubscriber {
   }
 
   onPublish(publish: PublishView): void {
-    const problem = this.unsupported(publish);
-    if (problem !== undefined) {
-      this.disconnect(problem, 'the PUBLISH uses something that CONNACK said is not available');
-      return;
-    }
-    const { topicName, packetIdentifier } = publish;
-    const target = this.targetOf(topicName);
-    const { turn, translator } = this.context;
-    if (target.refusal !== 0) turn.refuse(this, packetIdentifier, target.refusal);
-    else {
-      const message = translator.message(publish, this.context.nowMs);
-      turn.publish(this, packetIdentifier, new OutgoingMessage(target.topic, topicName, message));
-    }
-    // Clients are known to ignore Receive Maximum: one that sends more is read more slowly instead of cut off.
-    if (packetIdentifier !== 0 && ++this.storing === this.context.options.receiveMaximum) this.socket.pause();
+    this.published++;
+    this.connected!.inbound.publish(publish);
   }
 
-  /** The message of an incoming PUBLISH is stored, or refused with the reason. */
-  published(packetIdentifier: number, reasonCode: number): void {
-    if (this.storing-- === this.context.options.receiveMaximum) this.resumeReading();
-    if (this.phase !== 'connected') return;
-    if (reasonCode >= 0x80 && this.version !== 5) {
-      // MQTT 3 cannot refuse a message; without PUBACK the client will send it again.
-      this.disconnect(reasonCode, 'a message was refused');
-      return;
-    }
-    this.output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
-    const { chunk, used } = this.output;
-    this.output.used = encodeAcknowledgement(
-      chunk,
-      used,
-      PacketType.puback,
-      packetIdentifier,
-      reasonCode,
-      this.version,
-    );
-    this.becomeDirty();
-  }
-
-  onAcknowledgement(type: AcknowledgementType, packetIdentifier: number, _reasonCode: number): void {
-    if (type === PacketType.puback) {
-      if (this.sendWindow.acknowledge(packetIdentifier) && this.subscriptions.hasReady) this.becomeReady();
-    } else if (type === PacketType.pubrel) {
-      const reasonCode = ReasonCode.packetIdentifierNotFound;
-      this.write({ type: 'pubcomp', packetIdentifier, reasonCode });
-    } else this.disconnect(ReasonCode.protocolError, 'no QoS 2 message was sent on this connection');
+  onAcknowledgement(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
+    const { inbound, outbound } = this.connected!;
+    if (type === PacketType.pubrel) inbound.release(packetIdentifier);
+    else outbound.onAcknowledgement(type, packetIdentifier, reasonCode);
   }
 
   onPacket(packet: Packet): void {
     switch (packet.type) {
       case 'connect':
         return this.inOrder(this.connect(packet));
-      case 'subscribe':
-        return this.inOrder(this.subscriptions.subscribe(packet, this.version).then((suback) => this.write(suback)));
+      case 'subscribe': {
+        const { subscriptions, inbound, outbound } = this.connected!;
+        const subscribed = subscriptions.subscribe(packet, this.version).then((suback) => {
+          inbound.named = outbound.matching.hasNoLocal;
+          this.write(suback);
+          subscriptions.deliverRetained();
+        });
+        return this.inOrder(subscribed);
+      }
       case 'unsubscribe':
-        return this.inOrder(this.subscriptions.unsubscribe(packet).then((unsuback) => this.write(unsuback)));
+        return this.inOrder(this.connected!.subscriptions.unsubscribe(packet).then((unsuback) => this.write(unsuback)));
       case 'pingreq':
         return this.write({ type: 'pingresp' });
       case 'disconnect':
-        return this.end('client disconnected');
+        return this.onDisconnect(packet);
       default:
         return this.disconnect(ReasonCode.protocolError, `${packet.type.toUpperCase()} is not expected here`);
     }
   }
 
-  /** A QoS 0 subscription: now or never. */
-  deliver(message: Message): void {
-    if (this.isBlocked || this.output.isOver(this.context.options.outputBytesMax)) {
-      this.context.droppedQos0++;
-      return;
-    }
-    this.sendPublish(message, 0);
-  }
-
-  /** Reads from the store what the client has room for. */
   pull(): void {
     this.isReady = false;
-    if (this.phase !== 'connected' || this.isBlocked) return;
-    const { nowMs } = this.context;
-    let pulled = 0;
-    while (this.sendWindow.room > 0 && !this.output.isOver(this.context.options.outputBytesMax)) {
-      const messages = this.subscriptions.read(Math.min(this.sendWindow.room, PULL_MAX), PULL_BYTES_MAX);
-      if (messages === undefined) return;
-      for (let i = 0; i < messages.length; i++) {
-        const message = messages[i]!;
-        if (!message.isExpired(nowMs)) this.sendPublish(message, 1);
-      }
-      pulled += messages.length;
-      if (pulled >= PULL_MAX) {
-        this.becomeReady();
-        return;
-      }
-    }
+    this.connected?.outbound.pull();
   }
 
   flush(): void {
     this.isDirty = false;
     if (this.phase === 'closed') return;
     this.output.flush();
-    this.isBlocked = this.socket.writableLength > this.context.options.outputBytesMax;
+    this.isBlocked = this.socket.writableLength > this.options.outputBytesMax;
     // Reading ended at the output's limit, or was held back by it, and the socket has taken everything: no drain follows.
-    if (!this.isBlocked && this.subscriptions.hasReady && this.sendWindow.room > 0) this.becomeReady();
+    if (!this.isBlocked && this.connected?.outbound.hasReady === true) this.becomeReady();
+  }
+
+  acknowledge(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
+    if (this.phase !== 'connected') return;
+    if (reasonCode >= 0x80 && this.version !== 5 && type !== PacketType.pubcomp) {
+      // MQTT 3 cannot refuse a message; without PUBACK the client will send it again.
+      this.disconnect(reasonCode, 'a message was refused');
+      return;
+    }
+    this.output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
+    const { chunk, used } = this.output;
+    this.output.used = encodeAcknowledgement(chunk, used, type, packetIdentifier, reasonCode, this.version);
+    this.becomeDirty();
+  }
+
+  setFull(isFull: boolean): void {
+    this.isFull = isFull;
+    if (isFull) this.socket.pause();
+    else this.resumeReading();
   }
 
   /** Ends the connection from our side; MQTT 5 clients are told why. */
@@ -219,14 +202,41 @@ export class Connection implements PacketHandler, LiveSubscriber {
     this.socket.destroy();
   }
 
+  becomeDirty(): void {
+    if (this.isDirty) return;
+    this.isDirty = true;
+    this.context.turn.addDirty(this);
+  }
+
+  becomeReady(): void {
+    if (this.isReady || this.isBlocked || this.phase !== 'connected') return;
+    this.isReady = true;
+    this.context.turn.addReady(this);
+  }
+
   private receive(chunk: Buffer): void {
-    this.context.readClock();
-    this.lastReceivedAt = this.context.nowMs;
+    const { context } = this;
+    context.readClock();
+    this.lastReceivedAt = context.nowMs;
+    context.metrics.bytesReceived += chunk.length;
+    this.published = 0;
     try {
       this.decoder.push(chunk);
     } catch (error) {
       this.failed(error);
     }
+    context.metrics.publishReceived += this.published;
+    if (this.pace !== undefined) this.keepPace(this.pace.take(this.published, chunk.length, context.nowMs));
+  }
+
+  private keepPace(waitMs: number): void {
+    if (waitMs === 0 || this.isPaced) return;
+    this.isPaced = true;
+    this.socket.pause();
+    this.context.broker.clock.schedule(waitMs, () => {
+      this.isPaced = false;
+      this.resumeReading();
+    });
   }
 
   /** What the client sent cannot be taken: answered in its protocol's own words, and only this connection ends. */
@@ -238,7 +248,7 @@ export class Connection implements PacketHandler, LiveSubscriber {
       return;
     }
     const { reasonCode, message, protocolLevel } = error;
-    log.debug({ client: this.clientIdentifier, reasonCode, from: this.socket.remoteAddress }, message);
+    log.debug({ client: this.clientIdentifier, reasonCode, from: this.transport.remoteAddress }, message);
     if (this.phase !== 'new') this.disconnect(reasonCode, message);
     else if (reasonCode === ReasonCode.unsupportedProtocolVersion) {
       // [MQTT-3.1.2-2]: a level from the future is answered in MQTT 5, any other in MQTT 3.1.1.
@@ -266,77 +276,106 @@ export class Connection implements PacketHandler, LiveSubscriber {
 
   /** Reads on, unless there is another reason not to. */
   private resumeReading(): void {
-    const isFull = this.storing >= this.context.options.receiveMaximum;
-    if (!this.isStopped && !this.isWaiting && !isFull) this.socket.resume();
+    if (!this.isStopped && !this.isWaiting && !this.isFull && !this.isPaced) this.socket.resume();
   }
 
   private async connect(packet: ConnectPacket): Promise<void> {
-    const { context } = this;
+    const { context, options, transport } = this;
+    const { certificateUser, certificateClientIdentifier } = transport;
     this.version = packet.protocolVersion;
+    if (certificateClientIdentifier !== undefined && packet.clientIdentifier !== '') {
+      packet.clientIdentifier = certificateClientIdentifier;
+    }
+    // [MQTT-3.2.2-19]: it holds for a CONNACK that refuses, too.
+    this.packetBytesMax = packet.properties?.maximumPacketSizeBytes ?? Infinity;
     const refused = refusal(packet);
     if (refused !== undefined) return this.refuse(refused.reasonCode, refused.reason);
-    if (context.isFull) return this.refuse(ReasonCode.quotaExceeded, 'the limit of connections is reached');
-    const principal = await context.broker.authenticate(credentialsOf(packet));
+    const limit = transport.refusal?.();
+    if (limit !== undefined) return this.refuse(ReasonCode[limit], 'the limit of connections is reached');
+    const principal = await context.broker.authenticate(credentialsOf(packet, certificateUser));
     if (this.phase !== 'new') return undefined;
     if (principal === undefined) {
       const reasonCode = packet.username === undefined ? ReasonCode.notAuthorized : ReasonCode.badUserNameOrPassword;
       return this.refuse(reasonCode, 'the user name or password is not right');
     }
-    const agreement = agree(packet, context.options, context.newClientIdentifier());
     this.principal = principal;
-    this.clientIdentifier = agreement.clientIdentifier;
-    this.sendWindow = new SendWindow(agreement.inflightMax);
-    this.packetBytesMax = agreement.packetBytesMax;
-    // [MQTT-3.1.2-22]: one and a half keep alive periods.
-    this.idleMsMax = agreement.keepAliveS * 1500;
-    this.decoder.packetBytesMax = context.options.packetBytesMax;
-    this.phase = 'connected';
+    const will = this.readWill(packet);
+    if (typeof will === 'number') return this.refuse(will, 'the will cannot be published');
+    const agreement = agree(packet, options, certificateClientIdentifier ?? context.newClientIdentifier());
+    return this.open(agreement, will);
+  }
+
+  /** Gets the client its session, and answers. */
+  private async open(agreement: Agreement, will: Will | undefined): Promise<void> {
+    const { context } = this;
+    const { sessions, wills } = context.broker;
+    const { clientIdentifier, isClean, sessionExpiryMs } = agreement;
+    this.clientIdentifier = clientIdentifier;
     context.takeOver(this);
-    return this.write(agreement.connack);
-  }
-
-  private refuse(reasonCode: number, reason: string): void {
-    const connack: ConnackPacket = { type: 'connack', sessionPresent: false, reasonCode };
-    if (this.version === 5) connack.properties = { reasonString: reason };
-    this.write(connack);
-    this.end(reason);
-  }
-
-  private unsupported(publish: PublishView): number | undefined {
-    if (publish.qos === 2) return ReasonCode.qosNotSupported;
-    if (publish.retain) return ReasonCode.retainNotSupported;
-    if (publish.topicAlias !== 0) return ReasonCode.topicAliasInvalid;
+    let isPresent: boolean;
+    try {
+      const opened = await sessions.open(clientIdentifier, { isClean, expiryMs: sessionExpiryMs });
+      this.core = opened.session;
+      isPresent = opened.isPresent;
+    } catch (error) {
+      if (error instanceof BrokerError) return this.refuse(REASON_OF[error.code], error.message);
+      throw error;
+    }
+    // Closed meanwhile. Where another connection of the client came, the session is with that one.
+    if (this.phase !== 'new') return context.isTaken(clientIdentifier) ? undefined : sessions.detach(this.core);
+    await wills.returned(clientIdentifier, { isPresent });
+    if (will !== undefined && this.phase === 'new') await wills.set(clientIdentifier, will);
+    if (this.phase !== 'new') return undefined;
+    this.begin(agreement, isPresent);
     return undefined;
   }
 
-  private targetOf(topicName: string): PublishTarget {
-    // The decoder hands out the same string for the same bytes, so this rarely compares characters.
-    if (topicName === this.lastTopicName && this.lastTarget !== undefined) return this.lastTarget;
-    const target = this.context.publishTarget(topicName, this.principal);
-    this.lastTopicName = topicName;
-    this.lastTarget = target;
-    return target;
+  private begin(agreement: Agreement, isPresent: boolean): void {
+    const { context } = this;
+    const session = MqttSession.of(this.core!);
+    const outbound = new Outbound(context, this, session, agreement);
+    const inbound = new Inbound(context, this, session, this.principal);
+    const subscriptions = new Subscriptions(context, session, outbound, this.principal);
+    this.connected = { agreement, session, inbound, outbound, subscriptions };
+    // [MQTT-3.1.2-22]: one and a half keep alive periods.
+    this.idleMsMax = agreement.keepAliveS * 1500;
+    this.decoder.packetBytesMax = this.options.packetBytesMax;
+    this.phase = 'connected';
+    this.write(connack(agreement, isPresent));
+    subscriptions.resume();
+    outbound.resume();
+    inbound.named = outbound.matching.hasNoLocal;
   }
 
-  private sendPublish(message: Message, grantedQos: 0 | 1): void {
-    const { context, output, version } = this;
-    const qos: Qos = message.qos < grantedQos ? message.qos : grantedQos;
-    if (message.isPlain && version !== 5 && qos === message.qos) {
-      output.append(message.buffer, message.start, message.end);
-      if (qos !== 0) output.patchUint16(message.end - message.addressEnd, this.sendWindow.take());
-      this.becomeDirty();
-      return;
+  /** The reason code where it cannot be published. */
+  private readWill(packet: ConnectPacket): Will | number | undefined {
+    const { will } = packet;
+    if (will === undefined) return undefined;
+    const { context } = this;
+    const target = context.publishTarget(will.topicName, this.principal);
+    if (target.refusal !== 0) return target.refusal;
+    return willOf(packet, target.topic, willMessage(will, target.address, target.addition, context.nowMs));
+  }
+
+  private refuse(reasonCode: number, reason: string): void {
+    const packet: ConnackPacket = { type: 'connack', sessionPresent: false, reasonCode };
+    if (this.version === 5) packet.properties = { reasonString: reason };
+    this.write(packet);
+    this.end(reason);
+  }
+
+  private onDisconnect({ reasonCode, properties }: DisconnectPacket): void {
+    const { agreement, session } = this.connected!;
+    const expiryS = properties?.sessionExpiryIntervalS;
+    if (expiryS !== undefined) {
+      if (agreement.sessionExpiryMs === 0 && expiryS > 0) {
+        // [MQTT-3.14.2-2]
+        return this.disconnect(ReasonCode.protocolError, 'a session that ends with its connection cannot be kept');
+      }
+      session.core.expiryMs = grantedExpiryMs(expiryS, this.options);
     }
-    const added = addedProperties(message, version, context.nowMs);
-    const source = context.outbound.publishSource(message);
-    const bytes = publishLength(source, version, qos, added);
-    // [MQTT-3.1.2-24]: a packet larger than the client takes is as if it had been sent.
-    if (bytes > this.packetBytesMax) return;
-    output.reserve(bytes);
-    const packetIdentifier = qos === 0 ? 0 : this.sendWindow.take();
-    const { chunk, used } = output;
-    output.used = encodePublish(chunk, used, source, version, qos, false, false, packetIdentifier, added);
-    this.becomeDirty();
+    this.isFarewell = reasonCode === ReasonCode.normalDisconnection;
+    this.end('client disconnected');
   }
 
   private write(packet: Packet): void {
@@ -349,22 +388,10 @@ export class Connection implements PacketHandler, LiveSubscriber {
     this.becomeDirty();
   }
 
-  private becomeDirty(): void {
-    if (this.isDirty) return;
-    this.isDirty = true;
-    this.context.turn.addDirty(this);
-  }
-
-  private becomeReady(): void {
-    if (this.isReady || this.isBlocked || this.phase !== 'connected') return;
-    this.isReady = true;
-    this.context.turn.addReady(this);
-  }
-
   private drained(): void {
     if (!this.isBlocked) return;
     this.isBlocked = false;
-    if (this.subscriptions.hasReady) this.becomeReady();
+    if (this.connected?.outbound.hasReady === true) this.becomeReady();
   }
 
   /** Sends what is left, closes our side, and waits a little for the peer to close its own. */
@@ -387,12 +414,24 @@ export class Connection implements PacketHandler, LiveSubscriber {
   }
 
   private leave(): void {
-    this.context.release(this);
-    this.subscriptions.close();
+    if (this.hasLeft) return;
+    this.hasLeft = true;
+    const { context, core, connected } = this;
+    context.release(this);
+    connected?.subscriptions.close();
+    connected?.outbound.close();
+    if (core === undefined) return;
+    const { sessions, wills } = context.broker;
+    const work: Promise<void>[] = [];
+    if (this.isFarewell) work.push(wills.clear(core.clientId));
+    else if (!context.isStopping) wills.connectionLost(core.clientId, core.expiryMs);
+    work.push(sessions.detach(core));
+    Promise.all(work).catch((error: unknown) => context.log.error({ err: error }, 'a session could not be kept'));
   }
 }
 
-function credentialsOf({ username, password }: ConnectPacket): Credentials {
+function credentialsOf({ username, password }: ConnectPacket, certificateUser: string | undefined): Credentials {
+  if (certificateUser !== undefined) return { kind: 'certificate', commonName: certificateUser };
   if (username === undefined) return { kind: 'none' };
   return { kind: 'password', username, password: password ?? Buffer.alloc(0) };
 }

@@ -1,10 +1,10 @@
-import type { Socket } from 'node:net';
 import type { Broker } from '../../core/broker.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import { Connection } from './connection.ts';
 import { MqttContext } from './mqtt-context.ts';
 import type { MqttOptions } from './options.ts';
+import type { Transport } from './transport.ts';
 
 /** How often silent connections are looked for; also the resolution of keep alive. */
 const IDLE_SCAN_MS = 1_000;
@@ -27,8 +27,9 @@ export class MqttAdapter {
     });
   }
 
-  handleConnection(socket: Socket): void {
-    this.context.connections.add(new Connection(this.context, socket));
+  handleConnection(transport: Transport): void {
+    this.context.metrics.connectionsOpened++;
+    this.context.connections.add(new Connection(this.context, transport));
   }
 
   /**
@@ -38,6 +39,7 @@ export class MqttAdapter {
   async shutdown(graceMs: number): Promise<void> {
     this.timer?.[Symbol.dispose]();
     const { connections, broker, turn } = this.context;
+    this.context.isStopping = true;
     for (const connection of connections) connection.stopReading();
     await turn.drained();
     for (const connection of connections) {

@@ -4,15 +4,21 @@ import type { Principal } from '../../core/ports/authenticator.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { Connection } from './connection.ts';
+import { MqttMetrics } from './mqtt-metrics.ts';
 import type { MqttOptions } from './options.ts';
 import { REASON_OF } from './reasons.ts';
 import { levelsOf } from './session/subscribe.ts';
+import { additionOf, parseDelayed, type RouteAddition } from './route-addition.ts';
 import { InboundTranslator, OutboundTranslator } from './translate.ts';
 import { Turn } from './turn.ts';
 
 /** Where a topic name leads. */
 export interface PublishTarget {
   readonly topic: string;
+  /** The address of what is published there: the topic name, without what the gateway itself reads in front of it. */
+  readonly address: string;
+  /** What its messages get from there; undefined for nothing. */
+  readonly addition: RouteAddition | undefined;
   /** Why it leads nowhere, as an MQTT 5 reason code; 0 when it leads to the topic. */
   readonly refusal: number;
 }
@@ -29,8 +35,9 @@ export class MqttContext {
   readonly translator = new InboundTranslator();
   readonly outbound: OutboundTranslator;
   readonly connections = new Set<Connection>();
-  /** QoS 0 deliveries given up because the subscriber did not keep up. */
-  droppedQos0 = 0;
+  readonly metrics = new MqttMetrics();
+  /** The gateway goes down: wills are left to the next start. */
+  isStopping = false;
   /** The clock's time at the start of this turn of the event loop, or close to it. */
   nowMs: number;
   private readonly clients = new Map<string, Connection>();
@@ -47,10 +54,6 @@ export class MqttContext {
     this.nowMs = broker.clock.now();
   }
 
-  get isFull(): boolean {
-    return this.connections.size > this.options.connectionsMax;
-  }
-
   /** Makes the connection the owner of its client identifier; an older owner is told and closed [MQTT-3.1.4-3]. */
   takeOver(connection: Connection): void {
     const { clientIdentifier } = connection;
@@ -62,6 +65,11 @@ export class MqttContext {
   release(connection: Connection): void {
     const { clientIdentifier } = connection;
     if (this.clients.get(clientIdentifier) === connection) this.clients.delete(clientIdentifier);
+  }
+
+  /** Whether some connection owns the client identifier. */
+  isTaken(clientIdentifier: string): boolean {
+    return this.clients.has(clientIdentifier);
   }
 
   remove(connection: Connection): void {
@@ -87,9 +95,9 @@ export class MqttContext {
   publishTarget(topicName: string, principal: Principal): PublishTarget {
     const target = this.targets.get(topicName) ?? this.addTarget(topicName);
     if (target.refusal !== 0) return target;
-    const resource = { kind: 'topic' as const, topic: target.topic, address: topicName };
+    const resource = { kind: 'topic' as const, topic: target.topic, address: target.address };
     if (this.broker.isAllowed(principal, 'PUB', resource)) return target;
-    return { topic: target.topic, refusal: ReasonCode.notAuthorized };
+    return nowhere(ReasonCode.notAuthorized);
   }
 
   private addTarget(topicName: string): PublishTarget {
@@ -100,14 +108,25 @@ export class MqttContext {
   }
 
   private resolveTarget(topicName: string): PublishTarget {
+    const { broker, options } = this;
+    const delayed = parseDelayed(topicName);
+    const address = delayed?.address ?? topicName;
     // `$...` is the gateway's own; clients read there, if anything.
-    const isForbidden = topicName.startsWith('$') || levelsOf(topicName) > this.options.topicLevelsMax;
-    if (isForbidden) return { topic: '', refusal: ReasonCode.topicNameInvalid };
+    const isForbidden = address === '' || address.startsWith('$') || levelsOf(address) > options.topicLevelsMax;
+    if (isForbidden) return nowhere(ReasonCode.topicNameInvalid);
+    const delayMs = delayed?.delayMs ?? 0;
+    if (delayed !== undefined && broker.delayMsMax === 0) return nowhere(REASON_OF.UNSUPPORTED);
+    if (delayMs > broker.delayMsMax) return nowhere(ReasonCode.topicNameInvalid);
     try {
-      return { topic: this.broker.topicOf(topicName), refusal: 0 };
+      const fields = broker.routeOf(address);
+      return { topic: fields.topic, address, addition: additionOf(fields, address, delayMs), refusal: 0 };
     } catch (error) {
-      if (error instanceof BrokerError) return { topic: '', refusal: REASON_OF[error.code] };
+      if (error instanceof BrokerError) return nowhere(REASON_OF[error.code]);
       throw error;
     }
   }
+}
+
+function nowhere(refusal: number): PublishTarget {
+  return { topic: '', address: '', addition: undefined, refusal };
 }

@@ -5,6 +5,7 @@ export interface MqttOptions {
   readonly connectPacketBytesMax: number;
   /** Announced as Maximum Packet Size. */
   readonly packetBytesMax: number;
+  /** Counted where connections are accepted, with those that have not got as far as the adapter. */
   readonly connectionsMax: number;
   readonly subscriptionsPerClientMax: number;
   readonly topicLevelsMax: number;
@@ -14,6 +15,17 @@ export interface MqttOptions {
   readonly receiveMaximum: number;
   /** Longest Keep Alive granted; 0 grants what the client asks for. */
   readonly keepAliveMaxS: number;
+  /** Longest Session Expiry Interval granted; 0 grants what the client asks for. MQTT 3 asks for ever. */
+  readonly sessionExpiryMaxS: number;
+  /** Topic aliases of each direction; 0: none. */
+  readonly topicAliasMax: number;
+  /** Payloads said to be UTF-8 are checked. */
+  readonly payloadFormatCheck: boolean;
+  /** Response Information for clients that ask for it is this, their client identifier and a slash; empty: none. */
+  readonly responseTopicPrefix: string;
+  /** Messages and bytes one client may publish in a second, 0 for no limit: beyond it, the client is read more slowly. */
+  readonly publishRateMax: number;
+  readonly publishBytesRateMax: number;
   /** Bytes that may wait for one client's socket; beyond it QoS 0 is dropped and QoS 1 stays in the store. */
   readonly outputBytesMax: number;
 }
@@ -28,5 +40,11 @@ export const DEFAULT_MQTT_OPTIONS: MqttOptions = {
   inflightMax: 100,
   receiveMaximum: 1024,
   keepAliveMaxS: 0,
+  sessionExpiryMaxS: 0,
+  topicAliasMax: 32,
+  payloadFormatCheck: false,
+  responseTopicPrefix: 'response/',
+  publishRateMax: 0,
+  publishBytesRateMax: 0,
   outputBytesMax: 1024 * 1024,
 };

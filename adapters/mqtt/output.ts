@@ -1,5 +1,5 @@
-import type { Socket } from 'node:net';
 import { writeUint16 } from './codec/bytes.ts';
+import type { ByteStream } from './transport.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 /** Spare chunks kept for all connections together. */
@@ -19,7 +19,7 @@ export class Output {
   /** Where the next bytes go, after `reserve`. */
   chunk: Buffer = EMPTY;
   used = 0;
-  private readonly socket: Socket;
+  private readonly socket: ByteStream;
   private full: { chunk: Buffer; used: number }[] = [];
   /** Counted in `used` and not copied yet: what lies side by side is copied at once. */
   private run: Buffer | undefined;
@@ -29,7 +29,7 @@ export class Output {
   private readonly patches: number[] = [];
   private patchesUsed = 0;
 
-  constructor(socket: Socket) {
+  constructor(socket: ByteStream) {
     this.socket = socket;
   }
 

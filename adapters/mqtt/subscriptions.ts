@@ -1,7 +1,7 @@
-import type { Cursor, LiveSubscriber } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
-import type { StoredMessage } from '../../core/model/message.ts';
+import type { Principal } from '../../core/ports/authenticator.ts';
 import type {
+  Properties,
   ProtocolVersion,
   SubackPacket,
   SubscribePacket,
@@ -11,124 +11,137 @@ import type {
 } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext } from './mqtt-context.ts';
+import type { Outbound } from './outbound.ts';
 import { REASON_OF } from './reasons.ts';
-import { grantedQos, subscriptionRefusal } from './session/subscribe.ts';
+import type { Feed } from './session/feed.ts';
+import type { MqttSession } from './session/mqtt-session.ts';
+import { feedOptions, subscriptionRefusal } from './session/subscribe.ts';
 
-/** What the core holds for one topic filter: a live subscription for QoS 0, a cursor for QoS 1. */
-interface Feed {
-  readonly qos: 0 | 1;
-  readonly live: Disposable | undefined;
-  readonly cursor: Cursor | undefined;
-}
-
-/** The subscriptions of one connection and which of them have something to read. */
+/** Subscribes and unsubscribes: the session's part, and at QoS 0 that of the connection. */
 export class Subscriptions {
   private readonly context: MqttContext;
-  private readonly subscriber: LiveSubscriber;
-  private readonly onReady: () => void;
-  private readonly feeds = new Map<string, Feed>();
-  private readonly ready = new Set<Cursor>();
-  private closed = false;
+  private readonly session: MqttSession;
+  private readonly outbound: Outbound;
+  private readonly principal: Principal;
+  /** By topic filter. */
+  private readonly live = new Map<string, Disposable>();
+  /** Subscribed to, and their retained messages not sent. */
+  private awaitingRetained: Feed[] = [];
+  private isClosed = false;
 
-  constructor(context: MqttContext, subscriber: LiveSubscriber, onReady: () => void) {
+  constructor(context: MqttContext, session: MqttSession, outbound: Outbound, principal: Principal) {
     this.context = context;
-    this.subscriber = subscriber;
-    this.onReady = onReady;
+    this.session = session;
+    this.outbound = outbound;
+    this.principal = principal;
   }
 
-  get hasReady(): boolean {
-    return this.ready.size > 0;
+  /** Goes on with the subscriptions the session had. */
+  resume(): void {
+    for (const feed of this.session.feeds.values()) if (feed.cursor === undefined) this.openLive(feed);
   }
 
+  /** The SUBACK, when the subscriptions are durable. */
   async subscribe(packet: SubscribePacket, version: ProtocolVersion): Promise<SubackPacket> {
     const { packetIdentifier, properties } = packet;
     const reasonCodes: number[] = [];
     for (const subscription of packet.subscriptions) {
-      const reasonCode =
-        properties?.subscriptionIdentifiers === undefined
-          ? await this.add(subscription)
-          : ReasonCode.subscriptionIdentifiersNotSupported;
+      const reasonCode = await this.add(subscription, properties);
       // MQTT 3.1.1 has one code for every failure [MQTT-3.9.3-2].
       reasonCodes.push(reasonCode >= 0x80 && version !== 5 ? 0x80 : reasonCode);
     }
+    await this.changed();
     return { type: 'suback', packetIdentifier, reasonCodes };
+  }
+
+  /** To be called when SUBACK is on its way. */
+  deliverRetained(): void {
+    const feeds = this.awaitingRetained;
+    this.awaitingRetained = [];
+    for (const feed of feeds) this.outbound.deliverRetained(feed);
   }
 
   async unsubscribe({ packetIdentifier, topicFilters }: UnsubscribePacket): Promise<UnsubackPacket> {
     const reasonCodes: number[] = [];
     for (const topicFilter of topicFilters) {
-      const feed = this.feeds.get(topicFilter);
-      this.feeds.delete(topicFilter);
-      if (feed !== undefined) await this.closeFeed(feed);
-      reasonCodes.push(feed === undefined ? ReasonCode.noSubscriptionExisted : ReasonCode.success);
+      const isKnown = await this.remove(topicFilter);
+      reasonCodes.push(isKnown ? ReasonCode.success : ReasonCode.noSubscriptionExisted);
     }
+    await this.changed();
     return { type: 'unsuback', packetIdentifier, reasonCodes };
   }
 
-  /** The next messages of the subscriptions that have some; undefined when none has. */
-  read(max: number, bytesMax: number): readonly StoredMessage[] | undefined {
-    for (const cursor of this.ready) {
-      // Off the list first: a cursor that comes back empty may call back at once.
-      this.ready.delete(cursor);
-      const messages = cursor.read(max, bytesMax);
-      if (messages.length === 0) continue;
-      // Last in line, so that no subscription starves the others.
-      this.ready.add(cursor);
-      return messages;
-    }
-    return undefined;
-  }
-
+  /** The connection is gone; the session keeps its subscriptions. */
   close(): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.ready.clear();
-    const closing = [...this.feeds.values()].map((feed) => this.closeFeed(feed));
-    this.feeds.clear();
-    Promise.all(closing).catch((error: unknown) => {
-      this.context.log.error({ err: error }, 'subscriptions could not be closed');
-    });
+    this.isClosed = true;
+    for (const live of this.live.values()) live[Symbol.dispose]();
+    this.live.clear();
   }
 
-  private async add(subscription: Subscription): Promise<number> {
-    const { topicFilter } = subscription;
-    const before = this.feeds.get(topicFilter);
-    const others = this.feeds.size - (before === undefined ? 0 : 1);
-    const refused = subscriptionRefusal(subscription, others, this.context.options);
+  private async changed(): Promise<void> {
+    this.outbound.update();
+    await this.session.core.save();
+  }
+
+  /** @returns the reason code for SUBACK */
+  private async add(subscription: Subscription, properties: Properties | undefined): Promise<number> {
+    const { topicFilter, qos, retainHandling } = subscription;
+    const before = this.session.feeds.get(topicFilter);
+    const others = this.session.feeds.size - (before === undefined ? 0 : 1);
+    const refused = subscriptionRefusal(subscription, others, this.context.options) ?? this.forbidden(topicFilter);
     if (refused !== undefined) return refused;
-    const qos = grantedQos(subscription.qos);
-    // The same subscription again goes on without a gap [MQTT-3.8.4-3].
-    if (before?.qos === qos) return qos;
+    // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+    const wantsRetained = retainHandling === 0 || (retainHandling === 1 && before === undefined);
     try {
-      const feed = await this.open(topicFilter, qos);
-      if (this.closed) await this.closeFeed(feed);
-      else this.feeds.set(topicFilter, feed);
+      const options = { ...feedOptions(subscription, properties), awaitsRetained: wantsRetained };
+      const feed = await this.open(topicFilter, options, before);
+      if (wantsRetained) this.awaitingRetained.push(feed);
+      return qos;
     } catch (error) {
       if (error instanceof BrokerError) return REASON_OF[error.code];
       throw error;
     }
-    if (before !== undefined) await this.closeFeed(before);
-    return qos;
   }
 
-  private async open(topicFilter: string, qos: 0 | 1): Promise<Feed> {
-    const { broker } = this.context;
-    if (qos === 0) return { qos, live: broker.subscribeLive(topicFilter, this.subscriber), cursor: undefined };
-    const cursor: Cursor = await broker.openCursor(topicFilter, () => this.markReady(cursor));
-    // The first read parks it.
-    this.markReady(cursor);
-    return { qos, live: undefined, cursor };
+  /** The same subscription again goes on without a gap [MQTT-3.8.4-3]. */
+  private async open(topicFilter: string, options: Feed['options'], before: Feed | undefined): Promise<Feed> {
+    const { core } = this.session;
+    const hasCursor = options.qos > 0;
+    const isOther = before !== undefined && (before.cursor !== undefined) !== hasCursor;
+    if (isOther) core.unsubscribe(topicFilter);
+    const feed = (await core.subscribe(topicFilter, options, hasCursor)) as Feed;
+    if (!hasCursor) this.openLive(feed);
+    else if (before?.cursor === undefined) this.outbound.markReady(feed);
+    if (isOther) await this.closeFeed(before);
+    return feed;
   }
 
-  private markReady(cursor: Cursor): void {
-    this.ready.add(cursor);
-    this.onReady();
+  private async remove(topicFilter: string): Promise<boolean> {
+    const feed = this.session.core.unsubscribe(topicFilter) as Feed | undefined;
+    if (feed === undefined) return false;
+    await this.closeFeed(feed);
+    return true;
   }
 
-  private async closeFeed({ live, cursor }: Feed): Promise<void> {
-    live?.[Symbol.dispose]();
-    if (cursor === undefined) return;
-    this.ready.delete(cursor);
-    await cursor.close();
+  /** What was sent can be sent again; what another subscription left to this one still comes. */
+  private async closeFeed(feed: Feed): Promise<void> {
+    const { filter, cursor } = feed;
+    if (cursor === undefined) {
+      this.live.get(filter)?.[Symbol.dispose]();
+      this.live.delete(filter);
+      return;
+    }
+    await this.session.keepInflight(feed);
+    await this.outbound.retire(feed);
+  }
+
+  private openLive(feed: Feed): void {
+    if (this.isClosed || this.live.has(feed.filter)) return;
+    this.live.set(feed.filter, this.context.broker.subscribeLive(feed.filter, this.outbound));
+  }
+
+  private forbidden(topicFilter: string): number | undefined {
+    const resource = { kind: 'topic' as const, topic: topicFilter, address: topicFilter };
+    return this.context.broker.isAllowed(this.principal, 'SUB', resource) ? undefined : ReasonCode.notAuthorized;
   }
 }

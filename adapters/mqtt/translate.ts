@@ -3,6 +3,7 @@ import { LIMITS } from '../../core/model/limits.ts';
 import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
+  MessageFlag,
   NO_PRIORITY,
   PLAIN_FORMAT,
   PLAIN_FORMAT_MASK,
@@ -16,13 +17,15 @@ import {
   type MessageFields,
   type Property,
 } from '../../core/model/message.ts';
+import type { Clock } from '../../core/ports/clock.ts';
 import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
 import { copyBytes, varintLength } from './codec/bytes.ts';
 import { copyForwardableProperties, type PublishSource } from './codec/encoder.ts';
-import type { Properties, ProtocolVersion } from './codec/packet.ts';
+import type { Properties, Will } from './codec/packet.ts';
 import { encodeProperties, readProperties } from './codec/properties.ts';
 import { PropertyOwner } from './codec/property-table.ts';
 import type { PublishView } from './codec/publish-view.ts';
+import type { RouteAddition } from './route-addition.ts';
 
 /** Memory that incoming messages are written to, one after the other; the messages keep their chunk alive. */
 const ARENA_BYTES = 256 * 1024;
@@ -52,10 +55,12 @@ export class InboundTranslator {
   private arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
   private used = 0;
 
-  /** The message of a PUBLISH. `nowMs` is when it was received. */
-  message(publish: PublishView, nowMs: number): Message {
-    if (isPlain(publish)) return new Message(publish.buffer, publish.packetStart, publish.payloadEnd);
-    return this.write(publish, nowMs);
+  /** The message of a PUBLISH. `nowMs` is when it was received, `addition` what its topic name says besides. */
+  message(publish: PublishView, nowMs: number, addition?: RouteAddition): Message {
+    if (addition === undefined && isPlain(publish)) {
+      return new Message(publish.buffer, publish.packetStart, publish.payloadEnd);
+    }
+    return this.write(publish, nowMs, addition);
   }
 
   /** Nobody needs the messages made so far any more: their memory is used again, which spares the garbage collector. */
@@ -64,26 +69,32 @@ export class InboundTranslator {
   }
 
   /** A message with bytes of its own. */
-  private write(publish: PublishView, nowMs: number): Message {
+  private write(publish: PublishView, nowMs: number, addition: RouteAddition | undefined): Message {
     const { buffer, topicStart, topicEnd, payloadStart, payloadEnd } = publish;
-    const fields =
-      publish.hasUserProperties || publish.messageExpiryIntervalS >= 0 ? fieldsOf(publish, nowMs) : undefined;
-    const system = fields === undefined ? NOTHING : encodeSystemFields(fields);
+    const fields = fieldsOf(publish, nowMs, addition);
+    const system = fields === undefined ? (addition?.systemBytes ?? NOTHING) : encodeSystemFields(fields);
+    const address = addition?.addressBytes;
+    const addressRoom = 2 + (address?.length ?? topicEnd - topicStart);
     const propertiesRoom = publish.propertiesEnd - publish.propertiesStart;
-    const bytesMax = MESSAGE_HEADER_BYTES + system.length + (payloadEnd - topicStart) + 2 + propertiesRoom;
-    const start = this.reserve(bytesMax);
+    const bodyBytes = payloadEnd - payloadStart;
+    const start = this.reserve(MESSAGE_HEADER_BYTES + system.length + addressRoom + propertiesRoom + bodyBytes);
     const target = this.arena;
     let at = start + MESSAGE_HEADER_BYTES;
     if (system.length > 0) at = copyBytes(system, 0, system.length, target, at);
-    const envelopeAt = copyBytes(buffer, topicStart - 2, topicEnd, target, at);
+    const envelopeAt =
+      address === undefined
+        ? copyBytes(buffer, topicStart - 2, topicEnd, target, at)
+        : copyBytes(address, 0, address.length, target, target.writeUInt16BE(address.length, at));
     at = propertiesRoom > 0 ? copyForwardableProperties(publish, target, envelopeAt) : envelopeAt;
     const envelopeBytes = at - envelopeAt;
     const end = copyBytes(buffer, payloadStart, payloadEnd, target, at);
     writeMessageHeader(
       target,
       start,
-      fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos }),
-      envelopeBytes > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
+      (fields === undefined ? publish.qos : messageFlags({ ...fields, qos: publish.qos })) |
+        (publish.retain ? MessageFlag.retained : 0),
+      // Said even of an empty envelope where there are fields: without it they would read as another protocol's.
+      envelopeBytes > 0 || system.length > 0 ? EnvelopeProtocol.mqtt5 : EnvelopeProtocol.none,
       fields?.priority ?? NO_PRIORITY,
       nowMs,
       system.length,
@@ -114,25 +125,47 @@ function isPlain({ buffer, packetStart, topicStart, topicEnd, payloadStart, payl
   return topicStart - packetStart === 3 + varintLength(payloadEnd - topicStart + 2);
 }
 
-/** The fields of the core message that the publisher's properties stand for. */
-function fieldsOf(publish: PublishView, nowMs: number): Partial<MessageFields> {
+/** The fields of the core message where they depend on this PUBLISH; its own word counts before that of its topic name. */
+function fieldsOf(
+  publish: PublishView,
+  nowMs: number,
+  addition: RouteAddition | undefined,
+): Partial<MessageFields> | undefined {
   const expiryS = publish.messageExpiryIntervalS;
-  const expiresAt = expiryS < 0 ? undefined : nowMs + expiryS * 1000;
-  if (!publish.hasUserProperties) return { expiresAt };
-  const properties = readProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd);
+  const delayMs = addition?.delayMs ?? 0;
+  if (!publish.hasUserProperties && expiryS < 0 && delayMs === 0) return undefined;
+  const own = publish.hasUserProperties ? namedFields(propertiesOf(publish)) : undefined;
+  const routed = addition?.fields;
+  return {
+    expiresAt: expiryS < 0 ? undefined : nowMs + expiryS * 1000,
+    tag: own?.tag ?? routed?.tag,
+    keys: own?.keys ?? routed?.keys ?? [],
+    publisher: addition?.publisher,
+    messageId: own?.messageId,
+    messageGroup: own?.messageGroup ?? routed?.messageGroup,
+    priority: own?.priority,
+    deliverAt: delayMs > 0 ? nowMs + delayMs : own?.deliverAt,
+  };
+}
+
+/** The fields that the publisher's user properties stand for. */
+function namedFields(properties: Properties) {
   const named = new Map<string, string>();
   for (const [key, value] of properties.userProperties ?? []) {
     if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
   }
   return {
-    expiresAt,
     tag: named.get('tag'),
-    keys: named.get('keys')?.split(',') ?? [],
+    keys: named.get('keys')?.split(','),
     messageId: named.get('message-id'),
     messageGroup: named.get('message-group'),
     priority: integerBelow(named.get('priority'), NO_PRIORITY),
     deliverAt: integerBelow(named.get('deliver-at'), Number.MAX_SAFE_INTEGER),
   };
+}
+
+function propertiesOf({ buffer, propertiesStart, propertiesEnd }: PublishView): Properties {
+  return readProperties(buffer, propertiesStart, propertiesEnd);
 }
 
 function integerBelow(text: string | undefined, limit: number): number | undefined {
@@ -239,12 +272,43 @@ function isTopicName(text: string): boolean {
   return text.length > 0 && !/[+#\0]/.test(text);
 }
 
-/** The properties the gateway adds to a delivery in front of the publisher's own; null for none. */
-export function addedProperties(message: Message, version: ProtocolVersion, nowMs: number): Buffer | null {
-  if (version !== 5) return null;
+/**
+ * The properties the gateway adds to a delivery in front of the publisher's own; null for none.
+ * @param identifiers encoded Subscription Identifiers
+ */
+export function addedProperties(
+  message: Message,
+  identifiers: Buffer | null,
+  topicAlias: number | undefined,
+  clock: Clock,
+): Buffer | null {
   const { expiresAt } = message;
-  if (expiresAt === 0) return null;
+  if (expiresAt === 0 && topicAlias === undefined) return identifiers;
+  const properties: Properties = {};
   // The time that is left, rounded up so that it never reads zero while it is deliverable.
-  const messageExpiryIntervalS = Math.max(1, Math.ceil((expiresAt - nowMs) / 1000));
-  return encodeProperties({ messageExpiryIntervalS }, PropertyOwner.publish);
+  if (expiresAt !== 0) properties.messageExpiryIntervalS = Math.max(1, Math.ceil((expiresAt - clock.now()) / 1000));
+  if (topicAlias !== undefined) properties.topicAlias = topicAlias;
+  const own = encodeProperties(properties, PropertyOwner.publish);
+  return identifiers === null ? own : Buffer.concat([own, identifiers]);
+}
+
+/** A will as a message: what a PUBLISH of the same content would be, without its times, which count from its publication. */
+export function willMessage(will: Will, address: string, addition: RouteAddition | undefined, nowMs: number): Message {
+  const { willDelayIntervalS: _delay, messageExpiryIntervalS: _expiry, ...properties } = will.properties ?? {};
+  const named = namedFields(properties);
+  const { fields: routed, delayMs = 0 } = addition ?? {};
+  return encodeMessage({
+    address,
+    body: will.payload,
+    bornAt: nowMs,
+    qos: will.qos,
+    retained: will.retain,
+    tag: named.tag ?? routed?.tag,
+    keys: named.keys ?? routed?.keys ?? [],
+    messageId: named.messageId,
+    messageGroup: named.messageGroup ?? routed?.messageGroup,
+    priority: named.priority,
+    deliverAt: delayMs > 0 ? nowMs + delayMs : named.deliverAt,
+    envelope: { protocol: EnvelopeProtocol.mqtt5, bytes: encodeProperties(properties, PropertyOwner.publish) },
+  });
 }

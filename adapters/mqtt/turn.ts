@@ -2,28 +2,43 @@ import type { Outcome } from '../../core/model/broker-error.ts';
 import type { Broker } from '../../core/broker.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import type { OutgoingMessage, Placed } from '../../core/ports/message-engine.ts';
-import type { Connection } from './connection.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import { REASON_OF } from './reasons.ts';
+
+/** Whoever published, and waits to hear what came of it. */
+export interface Publisher {
+  published(packetIdentifier: number, reasonCode: number): void;
+}
+
+/** A connection that is served once a turn. */
+export interface Served {
+  /** Reads for its subscriptions. */
+  pull(): void;
+  /** Writes to its socket. */
+  flush(): void;
+}
+
+/** Published messages that go to the broker together; larger turns are handed over in parts. */
+const BATCH_MAX = 256;
 
 /** What was published in one turn, by all connections together, in the order it came. */
 class PublishBatch {
   readonly outgoing: OutgoingMessage[] = [];
   // Those that wait for an acknowledgement, in columns of equal length.
-  readonly connections: Connection[] = [];
+  readonly publishers: Publisher[] = [];
   readonly packetIdentifiers: number[] = [];
   /** Index in `outgoing`; for a PUBLISH that is not sent on, its reason code made negative. */
   readonly positions: number[] = [];
   outcomes: readonly Outcome<Placed>[] | undefined;
 
   get isEmpty(): boolean {
-    return this.outgoing.length === 0 && this.connections.length === 0;
+    return this.outgoing.length === 0 && this.publishers.length === 0;
   }
 
   /** Nobody waits for a packet identifier of 0, that of QoS 0. */
-  awaitAcknowledgement(connection: Connection, packetIdentifier: number, position: number): void {
+  awaitAcknowledgement(publisher: Publisher, packetIdentifier: number, position: number): void {
     if (packetIdentifier === 0) return;
-    this.connections.push(connection);
+    this.publishers.push(publisher);
     this.packetIdentifiers.push(packetIdentifier);
     this.positions.push(position);
   }
@@ -42,8 +57,8 @@ export class Turn {
   private batch = new PublishBatch();
   /** Sent and not yet acknowledged to the publishers, in order [MQTT-4.6.0-2]. */
   private readonly sent: PublishBatch[] = [];
-  private ready: Connection[] = [];
-  private dirty: Connection[] = [];
+  private ready: Served[] = [];
+  private dirty: Served[] = [];
   private scheduled = false;
   private onDrained: (() => void) | undefined;
 
@@ -54,27 +69,28 @@ export class Turn {
     this.log = log;
   }
 
-  publish(connection: Connection, packetIdentifier: number, outgoing: OutgoingMessage): void {
+  publish(publisher: Publisher, packetIdentifier: number, outgoing: OutgoingMessage): void {
     const { batch } = this;
-    batch.awaitAcknowledgement(connection, packetIdentifier, batch.outgoing.length);
+    batch.awaitAcknowledgement(publisher, packetIdentifier, batch.outgoing.length);
     batch.outgoing.push(outgoing);
-    this.schedule();
+    if (batch.outgoing.length >= BATCH_MAX) this.sendBatch();
+    else this.schedule();
   }
 
   /** The PUBLISH is answered with the reason, in its place among the others. */
-  refuse(connection: Connection, packetIdentifier: number, reasonCode: number): void {
-    this.batch.awaitAcknowledgement(connection, packetIdentifier, -reasonCode);
+  refuse(publisher: Publisher, packetIdentifier: number, reasonCode: number): void {
+    this.batch.awaitAcknowledgement(publisher, packetIdentifier, -reasonCode);
     this.schedule();
   }
 
   /** The connection may have something to read. */
-  addReady(connection: Connection): void {
+  addReady(connection: Served): void {
     this.ready.push(connection);
     this.schedule();
   }
 
   /** The connection has something to write. */
-  addDirty(connection: Connection): void {
+  addDirty(connection: Served): void {
     this.dirty.push(connection);
     this.schedule();
   }
@@ -132,24 +148,25 @@ export class Turn {
   /** Acknowledges in the order of receipt, even where a later batch was stored first. */
   private complete(batch: PublishBatch, outcomes: readonly Outcome<Placed>[]): void {
     batch.outcomes = outcomes;
-    while (this.sent[0]?.outcomes !== undefined) acknowledge(this.sent.shift()!);
+    while (this.sent[0]?.outcomes !== undefined) this.acknowledge(this.sent.shift()!);
     // What was stored is served at once: the next turn would come later and bring nothing more.
     this.serve();
     if (this.sent.length > 0) return;
     if (this.batch.outgoing.length === 0) this.onAllStored();
     this.onDrained?.();
   }
-}
 
-function acknowledge({ connections, packetIdentifiers, positions, outcomes }: PublishBatch): void {
-  for (let i = 0; i < connections.length; i++) {
-    const position = positions[i]!;
-    const reasonCode = position < 0 ? -position : reasonOf(outcomes![position]);
-    connections[i]!.published(packetIdentifiers[i]!, reasonCode);
+  private acknowledge({ publishers, packetIdentifiers, positions, outgoing, outcomes }: PublishBatch): void {
+    for (let i = 0; i < publishers.length; i++) {
+      const position = positions[i]!;
+      const reasonCode = position < 0 ? -position : this.reasonOf(outcomes![position], outgoing[position]!);
+      publishers[i]!.published(packetIdentifiers[i]!, reasonCode);
+    }
   }
-}
 
-function reasonOf(outcome: Outcome<Placed> | undefined): number {
-  if (outcome === undefined) return ReasonCode.unspecifiedError;
-  return outcome.ok ? ReasonCode.success : REASON_OF[outcome.error.code];
+  private reasonOf(outcome: Outcome<Placed> | undefined, outgoing: OutgoingMessage): number {
+    if (outcome === undefined) return ReasonCode.unspecifiedError;
+    if (!outcome.ok) return REASON_OF[outcome.error.code];
+    return this.broker.isHeard(outgoing) ? ReasonCode.success : ReasonCode.noMatchingSubscribers;
+  }
 }

@@ -33,6 +33,8 @@ export class Receiving {
   private readonly groups: ConsumerGroups;
   private readonly renewal: LeaseRenewal;
   private readonly clock: Clock;
+  /** Topics that were read by a group since the start. */
+  private readonly topicsRead = new Set<string>();
   private readonly view: (message: Message) => MessageView;
 
   constructor(
@@ -57,7 +59,10 @@ export class Receiving {
    */
   async receive(call: ReceiveCall, signal: AbortSignal): Promise<Delivery[]> {
     const filter = compileFilter(call.filter);
-    if (call.source.kind === 'topic') await this.topics.use(call.source.topic);
+    if (call.source.kind === 'topic') {
+      await this.topics.use(call.source.topic);
+      this.topicsRead.add(call.source.topic);
+    }
     await this.groups.use(call.group);
     const deadline = this.clock.now() + call.waitMs;
     for (;;) {
@@ -68,6 +73,10 @@ export class Receiving {
       if (wanted.length > 0 && call.renewFor !== undefined) this.renewal.add(wanted, call.renewFor);
       if (wanted.length > 0 || received.length === 0 || signal.aborted) return wanted;
     }
+  }
+
+  isRead(topic: string): boolean {
+    return this.topicsRead.has(topic);
   }
 
   /** Verdicts, one outcome each, when durable. */

@@ -5,6 +5,7 @@ import { isDeadLetterTopic } from '../model/names.ts';
 import type { MessageType, TopicSpec } from '../model/topic.ts';
 import type { MessageEngine, OutgoingMessage, Placed } from '../ports/message-engine.ts';
 import type { AddressRoute, AddressRouter } from '../routing/address-router.ts';
+import type { RetainedMessages } from '../sessions/retained-messages.ts';
 import type { Topics } from './topics.ts';
 
 /** Where messages of one topic and address go. Batches are mostly runs of them, so this is looked up once a run. */
@@ -19,6 +20,17 @@ interface Destination {
   readonly queue: number;
 }
 
+/** A message with something left to do when the engine has answered. */
+interface Unfinished {
+  readonly outgoing: OutgoingMessage;
+  /** Who gets it then. */
+  readonly live: AddressRoute['live'];
+  /** Its place among those that were not refused before. */
+  readonly accepted: number;
+}
+
+const NOBODY: AddressRoute['live'] = [];
+
 const ALL_TYPES: readonly MessageType[] = ['NORMAL', 'FIFO', 'DELAY', 'TRANSACTION'];
 
 /** Takes messages in: checks them, chooses their queue, finds who else gets them, and stores them. */
@@ -26,15 +38,23 @@ export class Sending {
   private readonly engine: MessageEngine;
   private readonly topics: Topics;
   private readonly router: AddressRouter;
+  private readonly retained: RetainedMessages;
   private readonly bodyBytesMax: number;
   private roundRobin = 0;
   /** Set while topics are being created: later batches line up here, so that none overtakes. */
   private waiting: (() => void)[] | undefined;
 
-  constructor(engine: MessageEngine, topics: Topics, router: AddressRouter, bodyBytesMax: number) {
+  constructor(
+    engine: MessageEngine,
+    topics: Topics,
+    router: AddressRouter,
+    retained: RetainedMessages,
+    bodyBytesMax: number,
+  ) {
     this.engine = engine;
     this.topics = topics;
     this.router = router;
+    this.retained = retained;
     this.bodyBytesMax = bodyBytesMax;
   }
 
@@ -44,6 +64,14 @@ export class Sending {
     if (waiting !== undefined) return new Promise((resolve) => waiting.push(() => resolve(this.send(batch))));
     const missing = this.missingTopics(batch);
     return missing.length === 0 ? this.sendKnown(batch) : this.createAndSend(missing, batch);
+  }
+
+  /** Delayed messages are in their queues now: live subscribers get them as well. */
+  deliverDue(messages: readonly Message[], now: number): void {
+    for (const message of messages) {
+      const { address } = message;
+      if (!message.isExpired(now)) deliverLive({ message, address }, this.router.route(address).live);
+    }
   }
 
   private missingTopics(batch: readonly OutgoingMessage[]): string[] {
@@ -62,46 +90,61 @@ export class Sending {
   private async createAndSend(names: readonly string[], batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
     const waiting: (() => void)[] = [];
     this.waiting = waiting;
-    // A topic that cannot be created shows when its messages are checked.
-    await Promise.allSettled(names.map((name) => this.topics.use(name)));
+    const problems = new Map<string, BrokerError>();
+    await Promise.all(
+      names.map((name) => this.topics.use(name).catch((error: unknown) => problems.set(name, problemOf(name, error)))),
+    );
     this.waiting = undefined;
-    const sent = this.sendKnown(batch);
+    const sent = this.sendKnown(batch, problems);
     // In the same turn: a batch sent from now on comes behind all of these.
     for (const sendNext of waiting) sendNext();
     return sent;
   }
 
-  private sendKnown(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
+  /** @param problems of the topics that are not there */
+  private sendKnown(
+    batch: readonly OutgoingMessage[],
+    problems?: ReadonlyMap<string, BrokerError>,
+  ): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
-    let waitingLive: { message: Message; route: AddressRoute; accepted: number }[] | undefined;
+    let unfinished: Unfinished[] | undefined;
     let to: Destination | undefined;
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
       const { message } = outgoing;
       // Neither a subscription nor a topic can change between two messages of a batch.
       if (outgoing.address !== to?.address || outgoing.topic !== to.topic) to = this.destination(outgoing);
-      const error = this.check(message, to);
+      const error =
+        (to.spec === undefined ? problems?.get(to.topic) : undefined) ??
+        this.check(message, to) ??
+        (message.isRetained ? this.retained.take(outgoing) : undefined);
       if (error !== undefined) {
         (refused ??= new Map()).set(i, error);
         continue;
       }
       const { route } = to;
+      const { live } = route;
       outgoing.lightQueues = route.lightQueues;
       outgoing.queue = message.isPlain ? to.queue : this.chooseQueue(message, to);
-      // Live subscribers are not there for messages that come later.
-      if (route.live.length === 0 || message.hasDeliveryTime) continue;
-      // At most once is handed over at once; anything stronger becomes visible when durable.
-      if (message.qos === 0) deliverLive(message, route);
-      else (waitingLive ??= []).push({ message, route, accepted: i - (refused?.size ?? 0) });
+      const isLive = live.length > 0;
+      // At most once is handed over at once; anything stronger becomes visible when durable, or when it is due.
+      const isLate = isLive && (message.qos > 0 || message.hasDeliveryTime);
+      if (isLive && !isLate) deliverLive(outgoing, live);
+      if (!isLate && !message.isRetained) continue;
+      (unfinished ??= []).push({ outgoing, live: isLate ? live : NOBODY, accepted: i - (refused?.size ?? 0) });
     }
     const accepted = refused === undefined ? batch : batch.filter((_, i) => !refused.has(i));
     const sent = accepted.length === 0 ? Promise.resolve([]) : this.engine.send(accepted);
-    if (refused === undefined && waitingLive === undefined) return sent;
+    if (refused === undefined && unfinished === undefined) return sent;
     return sent.then((outcomes) => {
-      for (const { message, route, accepted: at } of waitingLive ?? [])
-        if (outcomes[at]?.ok === true) deliverLive(message, route);
+      for (const { outgoing, live, accepted: at } of unfinished ?? []) this.finish(outgoing, live, outcomes[at]);
       return refused === undefined ? outcomes : mergeRefused(batch.length, outcomes, refused);
     });
+  }
+
+  private finish(outgoing: OutgoingMessage, live: AddressRoute['live'], outcome: Outcome<Placed> | undefined): void {
+    if (outgoing.message.isRetained) this.retained.settle(outgoing, outcome);
+    if (isVisible(outgoing.message, outcome)) deliverLive(outgoing, live);
   }
 
   private destination({ topic, address }: OutgoingMessage): Destination {
@@ -139,6 +182,11 @@ export class Sending {
   }
 }
 
+function problemOf(topic: string, error: unknown): BrokerError {
+  if (error instanceof BrokerError) return error;
+  return new BrokerError('INTERNAL', `the topic ${topic} could not be created`, { cause: error });
+}
+
 function messageType(message: Message): MessageType {
   if (message.isPlain) return 'NORMAL';
   if (message.deliverAt > 0) return 'DELAY';
@@ -146,9 +194,16 @@ function messageType(message: Message): MessageType {
   return 'NORMAL';
 }
 
-function deliverLive(message: Message, route: AddressRoute): void {
-  const { live } = route;
-  for (let i = 0; i < live.length; i++) live[i]!.deliver(message);
+/** Whether the message was stored and is not one for later. */
+function isVisible(message: Message, outcome: Outcome<Placed> | undefined): boolean {
+  return outcome?.ok === true && (!message.hasDeliveryTime || outcome.value.offset >= 0);
+}
+
+function deliverLive(
+  { message, address }: Pick<OutgoingMessage, 'message' | 'address'>,
+  live: AddressRoute['live'],
+): void {
+  for (let i = 0; i < live.length; i++) live[i]!.deliver(message, address);
 }
 
 function mergeRefused(

@@ -12,14 +12,21 @@ export interface TopicOptions {
   readonly countMax: number;
 }
 
+/** What a topic is like when nobody said so by creating it. */
+export type TopicDefaults = (name: string) => Pick<Partial<TopicSpec>, 'type' | 'queues'>;
+
+const NO_DEFAULTS: TopicDefaults = () => ({});
+
 /** The topics of this broker. */
 export class Topics {
   private readonly registry: SpecRegistry<TopicSpec>;
   private readonly options: TopicOptions;
+  private readonly defaults: TopicDefaults;
   private readonly mixed: readonly MessageType[];
 
-  constructor(engine: MessageEngine, meta: MetaStore, options: TopicOptions) {
+  constructor(engine: MessageEngine, meta: MetaStore, options: TopicOptions, defaults: TopicDefaults = NO_DEFAULTS) {
     this.options = options;
+    this.defaults = defaults;
     this.mixed = mixedTypes(engine.capabilities);
     this.registry = new SpecRegistry('topic', meta, options.countMax, (spec) => engine.ensureTopic(spec));
   }
@@ -56,7 +63,7 @@ export class Topics {
     if (known !== undefined) return known;
     checkTopicName(name);
     if (!this.options.autoCreate && !isDeadLetterTopic(name)) throw topicNotFound(name);
-    return this.put({ name });
+    return this.put({ name, ...this.defaults(name) });
   }
 
   /** The message types the topic takes, never empty. */

@@ -2,6 +2,7 @@ import { isAddressFilter, matchesAddress } from './address.ts';
 import { BrokerError } from './broker-error.ts';
 import type { Message } from './message.ts';
 import type { MessageView } from './message-view.ts';
+import { compileSqlFilter } from './sql-filter.ts';
 
 /** TAG: `a || b` or `*`. SQL92: an expression over properties. ADDRESS: an MQTT topic filter over the address. */
 export interface FilterExpression {
@@ -28,7 +29,7 @@ export function compileFilter(filter: FilterExpression): Filter | undefined {
       }
       return (message) => matchesAddress(filter.expression, message.address);
     case 'SQL92':
-      throw new BrokerError('UNSUPPORTED', 'SQL92 filters are not supported yet');
+      return compileSqlFilter(filter.expression);
   }
 }
 

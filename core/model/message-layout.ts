@@ -6,7 +6,7 @@
  * |----|------|---------------------------------------------------------------------|
  * | 0  | 1    | format, 1                                                           |
  * | 1  | 1    | flags: bits 0-1 quality of service, 2 text body, 3 derived address, |
- * |    |      | 4 has an expiry, 5 has a delivery time                              |
+ * |    |      | 4 has an expiry, 5 has a delivery time, 6 retained                  |
  * | 2  | 1    | envelope protocol, 0 when there is none                             |
  * | 3  | 1    | priority, 255 when there is none                                    |
  * | 4  | 8    | bornAt, milliseconds                                                |
@@ -47,6 +47,7 @@ export const MessageFlag = {
   derivedAddress: 0b1000,
   hasExpiry: 0b1_0000,
   hasDeliveryTime: 0b10_0000,
+  retained: 0b100_0000,
 } as const;
 
 /** Ids of the system section; never reused. */
@@ -67,6 +68,7 @@ export const SystemField = {
   expiresAt: 13,
   /** Milliseconds since the epoch, float64. */
   deliverAt: 14,
+  publisher: 15,
 } as const;
 
 /** Who took the message in; the ids are stored, so they are never reused. */

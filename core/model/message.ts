@@ -61,6 +61,10 @@ export class Message {
   get isAddressDerived(): boolean {
     return (this.flags & MessageFlag.derivedAddress) !== 0;
   }
+  /** Whether the publisher asked to keep it for those who subscribe to its address later. */
+  get isRetained(): boolean {
+    return !this.isPlain && (this.buffer[this.start + 1]! & MessageFlag.retained) !== 0;
+  }
   get envelopeProtocol(): EnvelopeProtocol {
     return this.isPlain ? EnvelopeProtocol.none : (this.buffer[this.start + 2] as EnvelopeProtocol);
   }
@@ -115,6 +119,9 @@ export class Message {
   }
   get messageGroup(): string | undefined {
     return this.systemText(SystemField.messageGroup);
+  }
+  get publisher(): string | undefined {
+    return this.systemText(SystemField.publisher);
   }
   get keys(): string[] {
     const keys: string[] = [];
@@ -230,6 +237,7 @@ export interface MessageFields {
   readonly qos?: Quality;
   readonly text?: boolean;
   readonly addressDerived?: boolean;
+  readonly retained?: boolean;
   readonly properties?: readonly Property[];
   readonly messageId?: string | undefined;
   readonly tag?: string | undefined;
@@ -239,6 +247,8 @@ export interface MessageFields {
   readonly expiresAt?: number | undefined;
   readonly priority?: number | undefined;
   readonly bornHost?: string | undefined;
+  /** The client id, where its own subscriptions do not want what it publishes. */
+  readonly publisher?: string | undefined;
   readonly contentType?: string | undefined;
   readonly correlationId?: Uint8Array | undefined;
   readonly replyTo?: string | undefined;
@@ -290,12 +300,28 @@ export function encodeMessage(fields: MessageFields): Message {
   return new Message(target, 0, length);
 }
 
+/**
+ * The message as born at another time, and expiring `expiryMs` after it where given. For messages that are made long
+ * before they are published; not for the plain form.
+ */
+export function rebornAt(message: Message, nowMs: number, expiryMs: number | undefined): Message {
+  const { buffer, start } = message;
+  const added = expiryMs === undefined ? Buffer.alloc(0) : encodeSystemFields({ expiresAt: nowMs + expiryMs });
+  const systemEnd = start + MESSAGE_HEADER_BYTES + readUint32(buffer, start + 12);
+  const bytes = Buffer.concat([buffer.subarray(start, systemEnd), added, buffer.subarray(systemEnd, message.end)]);
+  if (added.length > 0) bytes[1]! |= MessageFlag.hasExpiry;
+  bytes.writeDoubleLE(nowMs, 4);
+  bytes.writeUInt32LE(systemEnd - start - MESSAGE_HEADER_BYTES + added.length, 12);
+  return new Message(bytes, 0, bytes.length);
+}
+
 /** The flags byte that goes with the fields. Quality of service is 1 unless said otherwise. */
 export function messageFlags(fields: Partial<MessageFields>): number {
   return (
     (fields.qos ?? 1) |
     (fields.text === true ? MessageFlag.text : 0) |
     (fields.addressDerived === true ? MessageFlag.derivedAddress : 0) |
+    (fields.retained === true ? MessageFlag.retained : 0) |
     (isTime(fields.expiresAt) ? MessageFlag.hasExpiry : 0) |
     (isTime(fields.deliverAt) ? MessageFlag.hasDeliveryTime : 0)
   );
@@ -338,6 +364,7 @@ export function encodeSystemFields(fields: Partial<MessageFields>): Buffer {
   put(SystemField.bodyEncoding, fields.bodyEncoding);
   put(SystemField.expiresAt, timeBytes(fields.expiresAt));
   put(SystemField.deliverAt, timeBytes(fields.deliverAt));
+  put(SystemField.publisher, fields.publisher);
   return Buffer.concat(parts);
 }
 

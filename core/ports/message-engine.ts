@@ -4,6 +4,7 @@ import type { Outcome } from '../model/broker-error.ts';
 import type { Source, TopicSpec } from '../model/topic.ts';
 import type { Clock } from './clock.ts';
 import type { Logger } from './logger.ts';
+import type { MetaChange } from './meta-store.ts';
 
 /** What an engine can do. The core asks these, never the engine's name. */
 export interface Capabilities {
@@ -32,6 +33,8 @@ export class OutgoingMessage {
   queue = -1;
   /** Names of the light queues that get a reference to it. */
   lightQueues: readonly string[] = NO_LIGHT_QUEUES;
+  /** What changes in the meta store when the message is taken in, delayed or not: both become durable, or neither. */
+  changes: readonly MetaChange[] = NO_CHANGES;
 
   constructor(topic: string, address: string, message: Message) {
     this.topic = topic;
@@ -41,6 +44,7 @@ export class OutgoingMessage {
 }
 
 const NO_LIGHT_QUEUES: readonly string[] = [];
+const NO_CHANGES: readonly MetaChange[] = [];
 
 /** Where a message went. */
 export interface Placed {
@@ -120,11 +124,20 @@ export interface OffsetRange {
   readonly next: number;
 }
 
+/** Asked for messages whose time has come: others than when they were sent may want them. */
+export interface DueMessages {
+  /** The names of the light queues that get a reference too. */
+  lightQueuesOf(message: Message): readonly string[];
+  /** They are durable in their queues. */
+  arrived(messages: readonly Message[]): void;
+}
+
 export interface EngineContext {
   readonly clock: Clock;
   readonly log: Logger;
   /** The engine cannot keep its promise any more: nothing is acknowledged from here on, and the process has to end. */
   readonly onFailure: (error: Error) => void;
+  readonly due?: DueMessages;
 }
 
 /**
@@ -156,7 +169,7 @@ export interface MessageEngine {
   /** All or nothing: the first problem is the outcome and nothing happened. */
   transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>>;
 
-  /** A half message: stored, invisible until resolved. */
+  /** A half message: stored, invisible until resolved. UNSUPPORTED for one with changes. */
   prepare(outgoing: OutgoingMessage, transaction: { readonly checkAfterMs: number }): Promise<Outcome<string>>;
   resolve(transactionId: string, how: 'commit' | 'rollback'): Promise<Outcome<Placed | undefined>>;
   /** Half messages whose producer should be asked, leased so that one node asks. */

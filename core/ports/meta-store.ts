@@ -8,6 +8,11 @@ export interface MetaEntry {
 export type MetaEvent =
   { readonly kind: 'put'; readonly entry: MetaEntry } | { readonly kind: 'delete'; readonly key: string };
 
+/** A change of a key whatever it was before, made together with something else: see `OutgoingMessage.changes`. */
+export type MetaChange =
+  | { readonly kind: 'put'; readonly key: string; readonly value: Uint8Array }
+  | { readonly kind: 'delete'; readonly key: string };
+
 export interface PutOptions {
   /** Write only when the key has this revision; 'absent' only when it does not exist. */
   readonly ifRevision?: number | 'absent';

@@ -6,7 +6,7 @@ import { Binding, type Cursor } from './cursor.ts';
 
 /** Gets messages in process, at most once each; must neither block nor keep the buffer of a message that is not plain. */
 export interface LiveSubscriber {
-  deliver(message: Message): void;
+  deliver(message: Message, address: string): void;
 }
 
 /** What publishing to one address means right now. */
@@ -17,13 +17,29 @@ export interface AddressRoute {
   readonly live: readonly LiveSubscriber[];
 }
 
+/** What there is for one filter. */
+class FilterBindings {
+  readonly filter: string;
+  readonly live = new Set<LiveSubscriber>();
+  passing: Binding | undefined;
+  durable: Binding | undefined;
+
+  constructor(filter: string) {
+    this.filter = filter;
+  }
+
+  get isIdle(): boolean {
+    return this.live.size === 0 && this.passing?.hasCursors !== true && this.durable?.hasCursors !== true;
+  }
+}
+
 /** Addresses whose route is kept ready; beyond that all are matched anew. */
 const ROUTES_MAX = 200_000;
 
 /** Which light queues and live subscribers an address reaches: the address trie and a cache of its answers. */
 export class AddressRouter {
   private readonly engine: MessageEngine;
-  private readonly bindings = new AddressTrie<Binding>();
+  private readonly bindings = new AddressTrie<FilterBindings>();
   private readonly routes = new Map<string, AddressRoute>();
 
   constructor(engine: MessageEngine) {
@@ -36,38 +52,47 @@ export class AddressRouter {
 
   /** Hands every message whose address the filter matches to the subscriber, until disposed. */
   subscribeLive(filter: string, subscriber: LiveSubscriber): Disposable {
-    const binding = this.bind(filter);
-    binding.live.add(subscriber);
+    const bindings = this.bind(filter);
+    bindings.live.add(subscriber);
     this.routes.clear();
     return {
       [Symbol.dispose]: () => {
-        binding.live.delete(subscriber);
-        this.release(binding);
+        bindings.live.delete(subscriber);
+        this.release(bindings);
       },
     };
   }
 
   /**
-   * Opens a cursor at the end of the filter's light queue: everything published after this resolved is read through it.
-   * `onReady` is called when a read that came back empty is worth repeating.
+   * Opens a cursor on the filter's light queue, at its end unless told otherwise: everything published after this resolved
+   * is read through it. `onReady` is called when a read that came back empty is worth repeating.
    */
-  async openCursor(filter: string, onReady: () => void): Promise<Cursor> {
-    const binding = this.bind(filter);
-    const cursor = binding.addCursor(onReady, () => this.release(binding));
+  async openCursor(
+    filter: string,
+    onReady: () => void,
+    { durable, from }: { readonly durable: boolean; readonly from?: number | undefined },
+  ): Promise<Cursor> {
+    const bindings = this.bind(filter);
+    const kind = durable ? 'durable' : 'passing';
+    const binding = (bindings[kind] ??= new Binding(filter, durable, this.engine));
+    const cursor = binding.addCursor(onReady, () => {
+      if (!binding.hasCursors && bindings[kind] === binding) bindings[kind] = undefined;
+      this.release(bindings);
+    });
     this.routes.clear();
-    await binding.start(cursor);
+    await binding.start(cursor, from);
     return cursor;
   }
 
-  private bind(filter: string): Binding {
-    let binding = this.bindings.get(filter);
-    if (binding === undefined) this.bindings.set(filter, (binding = new Binding(filter, this.engine)));
-    return binding;
+  private bind(filter: string): FilterBindings {
+    let bindings = this.bindings.get(filter);
+    if (bindings === undefined) this.bindings.set(filter, (bindings = new FilterBindings(filter)));
+    return bindings;
   }
 
-  private release(binding: Binding): void {
+  private release(bindings: FilterBindings): void {
     this.routes.clear();
-    if (binding.isIdle && this.bindings.get(binding.filter) === binding) this.bindings.delete(binding.filter);
+    if (bindings.isIdle && this.bindings.get(bindings.filter) === bindings) this.bindings.delete(bindings.filter);
   }
 
   private addRoute(address: string): AddressRoute {
@@ -75,9 +100,10 @@ export class AddressRouter {
     const lightQueues: string[] = [];
     // A subscriber with several matching filters gets one copy.
     const live = new Set<LiveSubscriber>();
-    for (const binding of this.bindings.match(address)) {
-      if (binding.hasCursors) lightQueues.push(binding.lightQueue);
-      for (const subscriber of binding.live) live.add(subscriber);
+    for (const { passing, durable, live: subscribers } of this.bindings.match(address)) {
+      if (passing?.hasCursors === true) lightQueues.push(passing.lightQueue);
+      if (durable?.hasCursors === true) lightQueues.push(durable.lightQueue);
+      for (const subscriber of subscribers) live.add(subscriber);
     }
     const route = { hash: hashText(address), lightQueues, live: [...live] };
     this.routes.set(address, route);

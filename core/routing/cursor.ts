@@ -1,17 +1,15 @@
 import type { StoredMessage } from '../model/message.ts';
 import type { Source } from '../model/topic.ts';
 import type { MessageEngine, ReadResult } from '../ports/message-engine.ts';
-import type { LiveSubscriber } from './address-router.ts';
 
 /** Entries a light queue may hold below its lowest cursor before they are given up. */
 const TRIM_EVERY = 4096;
 const NO_MESSAGES: readonly StoredMessage[] = [];
 
-/** One per distinct filter: its live subscribers, and the light queue its cursors share. */
+/** The light queue that all cursors on one filter share: one that outlives the process, or one that does not. */
 export class Binding {
-  readonly filter: string;
   readonly lightQueue: string;
-  readonly live = new Set<LiveSubscriber>();
+  private readonly isDurable: boolean;
   private readonly cursors = new Set<Cursor>();
   private readonly engine: MessageEngine;
   private readonly source: Source;
@@ -20,9 +18,9 @@ export class Binding {
   private recent: { readonly from: number; readonly max: number; readonly result: ReadResult } | undefined;
   private trimmed = 0;
 
-  constructor(filter: string, engine: MessageEngine) {
-    this.filter = filter;
-    this.lightQueue = `%LMQ%${filter}`;
+  constructor(filter: string, isDurable: boolean, engine: MessageEngine) {
+    this.lightQueue = `${isDurable ? '%LMQ%' : '%TMP%'}${filter}`;
+    this.isDurable = isDurable;
     this.source = { kind: 'light', name: this.lightQueue };
     this.engine = engine;
   }
@@ -30,22 +28,21 @@ export class Binding {
   get hasCursors(): boolean {
     return this.cursors.size > 0;
   }
-  get isIdle(): boolean {
-    return this.cursors.size === 0 && this.live.size === 0;
-  }
-
   addCursor(onReady: () => void, onClosed: () => void): Cursor {
     const cursor = new Cursor(this, onReady, onClosed);
     this.cursors.add(cursor);
     return cursor;
   }
 
-  /** Creates the light queue if need be and sets the cursor to its end. */
-  async start(cursor: Cursor): Promise<void> {
-    await this.engine.ensureLightQueue(this.lightQueue, { durable: false });
+  /** Creates the light queue if need be and sets the cursor to the offset, or to its end. */
+  async start(cursor: Cursor, from: number | undefined): Promise<void> {
+    await this.engine.ensureLightQueue(this.lightQueue, { durable: this.isDurable });
     if (this.cursors.size === 0) return this.engine.deleteLightQueue(this.lightQueue);
     this.arrival ??= this.engine.onArrival(this.source, () => this.wakeCursors());
-    cursor.offset = (await this.engine.offsets(this.source)).next;
+    const { first, next } = await this.engine.offsets(this.source);
+    cursor.offset = from === undefined ? next : Math.min(Math.max(from, first), next);
+    // The session it belongs to moves it, when it is sure of what it will not need again.
+    if (this.isDurable) cursor.keptFrom = cursor.offset;
   }
 
   async removeCursor(cursor: Cursor): Promise<void> {
@@ -71,6 +68,18 @@ export class Binding {
     return result;
   }
 
+  /** The message at an offset, undefined when retention removed it. */
+  async at(offset: number): Promise<StoredMessage | undefined> {
+    const { first } = await this.engine.offsets(this.source);
+    if (offset < first) return undefined;
+    const { messages } = await this.engine.read(this.source, offset, 1, Infinity);
+    return messages[0];
+  }
+
+  async end(): Promise<number> {
+    return (await this.engine.offsets(this.source)).next;
+  }
+
   /** A cursor went on. When it is the last to cross a stretch of entries, those are given up. */
   advanced(before: number, after: number): void {
     const boundary = this.trimmed + TRIM_EVERY;
@@ -79,7 +88,7 @@ export class Binding {
 
   private trim(): void {
     let lowest = Infinity;
-    for (const cursor of this.cursors) lowest = Math.min(lowest, cursor.offset);
+    for (const cursor of this.cursors) lowest = Math.min(lowest, cursor.keptFrom ?? cursor.offset);
     if (lowest < this.trimmed + TRIM_EVERY) return;
     this.trimmed = lowest;
     this.engine.trimLightQueue(this.lightQueue, lowest);
@@ -100,6 +109,10 @@ export class Binding {
 export class Cursor {
   /** The next entry to read. */
   offset = 0;
+  /** Where the last read began: the offset of its first message, unless retention made gaps. */
+  readFrom = 0;
+  /** Entries from here on may be asked for again; undefined: only what was not read yet. */
+  keptFrom: number | undefined;
   private readonly binding: Binding;
   private readonly onReady: () => void;
   private readonly onClosed: () => void;
@@ -131,13 +144,31 @@ export class Cursor {
         return NO_MESSAGES;
       } else {
         const before = this.offset;
+        this.readFrom = before;
         this.offset = result.next;
-        this.binding.advanced(before, result.next);
+        if (this.keptFrom === undefined) this.binding.advanced(before, result.next);
         // Everything in this stretch may have been removed by retention.
         if (result.messages.length > 0) return result.messages;
       }
     }
     return NO_MESSAGES;
+  }
+
+  /** Entries below the offset are not needed any more. */
+  keepFrom(offset: number): void {
+    const before = this.keptFrom ?? 0;
+    this.keptFrom = offset;
+    this.binding.advanced(before, offset);
+  }
+
+  /** Where the light queue ends now. */
+  end(): Promise<number> {
+    return this.binding.end();
+  }
+
+  /** A message that was read before, undefined when retention removed it. */
+  again(offset: number): Promise<StoredMessage | undefined> {
+    return this.binding.at(offset);
   }
 
   wake(): void {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { configSchema, type Config } from './schema.ts';
+import { configSchema, type Config, type MqttListenerConfig } from './schema.ts';
 
 /** The configuration cannot be used; the message says where and why, one line per problem. */
 export class ConfigError extends Error {
@@ -74,14 +74,23 @@ function setOwn(target: object, key: string, value: unknown): void {
 function checkExposure({ users, anonymous, mqtt, grpc }: Config): void {
   if (users.length > 0 || anonymous) return;
   for (const [protocol, { listeners }] of Object.entries({ mqtt, grpc })) {
-    for (const { host, port } of listeners) {
-      if (isLoopback(host)) continue;
+    for (const listener of listeners) {
+      const { host, port } = listener;
+      if (!isExposed(listener)) continue;
       throw new ConfigError(
         `${protocol}.listeners: ${host}:${port} can be reached from other machines and there are no users, ` +
           'so anyone could come in. Add `users`, or write `anonymous: true` if that is what you want.',
       );
     }
   }
+}
+
+function isExposed(listener: Config['grpc']['listeners'][number] | MqttListenerConfig): boolean {
+  if (!('transport' in listener)) return !isLoopback(listener.host);
+  // Whoever has a certificate of the chosen authority is not just anyone.
+  if (listener.tls?.requireClientCertificate === true) return false;
+  // A proxy on this machine lets others in.
+  return !isLoopback(listener.host) || listener.proxyProtocol !== undefined;
 }
 
 function isLoopback(host: string): boolean {

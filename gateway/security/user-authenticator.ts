@@ -1,11 +1,23 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Authenticator, Credentials, Principal } from '../../core/ports/authenticator.ts';
+import type { AuthExchange, Authenticator, Credentials, Principal } from '../../core/ports/authenticator.ts';
 import { parseVerifier, verifyPassword, type PasswordVerifier } from './password.ts';
+import {
+  parseScramVerifier,
+  prepared,
+  SCRAM_METHOD,
+  ScramExchange,
+  ScramUsers,
+  verifyScramPassword,
+  type ScramUser,
+  type ScramVerifier,
+} from './scram.ts';
 
 export interface UserConfig {
   readonly name: string;
   /** A scrypt verifier. */
   readonly password?: string | undefined;
+  /** A SCRAM verifier; a password that comes as it is, is checked with it where there is no other. */
+  readonly scram?: string | undefined;
   /** RocketMQ clients sign with it, so it has to be kept as it is. */
   readonly secretKey?: string | undefined;
 }
@@ -13,6 +25,7 @@ export interface UserConfig {
 interface User {
   readonly principal: Principal;
   readonly verifier: PasswordVerifier | undefined;
+  readonly scram: ScramVerifier | undefined;
   readonly secretKey: string | undefined;
 }
 
@@ -24,6 +37,7 @@ const VERIFIED_MAX = 10_000;
 /** The users of the configuration, for all protocols. Without any, everyone is let in as `anonymous`. */
 export class UserAuthenticator implements Authenticator {
   private readonly users = new Map<string, User>();
+  private readonly scramUsers: ScramUsers | undefined;
   private readonly allowAnonymous: boolean;
   /** Digests of name and password that were right, under a key that never leaves this process. */
   private readonly verified = new Set<string>();
@@ -31,10 +45,15 @@ export class UserAuthenticator implements Authenticator {
 
   constructor(users: readonly UserConfig[], anonymous: boolean) {
     this.allowAnonymous = anonymous || users.length === 0;
-    for (const { name, password, secretKey } of users) {
+    const scramUsers = new Map<string, ScramUser>();
+    for (const { name, password, scram: scramText, secretKey } of users) {
+      const principal = { name, anonymous: false };
       const verifier = password === undefined ? undefined : parseVerifier(password);
-      this.users.set(name, { principal: { name, anonymous: false }, verifier, secretKey });
+      const scram = scramText === undefined ? undefined : parseScramVerifier(scramText);
+      this.users.set(name, { principal, verifier, scram, secretKey });
+      if (scram !== undefined) scramUsers.set(prepared(name), { principal, verifier: scram });
     }
+    if (scramUsers.size > 0) this.scramUsers = new ScramUsers(scramUsers);
   }
 
   async authenticate(credentials: Credentials): Promise<Principal | undefined> {
@@ -43,18 +62,24 @@ export class UserAuthenticator implements Authenticator {
         return this.allowAnonymous ? ANONYMOUS : undefined;
       case 'password':
         return this.byPassword(credentials.username, credentials.password);
+      case 'certificate':
+        return byCertificate(credentials.commonName);
       case 'signature':
         return this.bySignature(credentials.accessKey, credentials.signed, credentials.signature);
     }
   }
 
+  exchange(method: string): AuthExchange | undefined {
+    return method === SCRAM_METHOD && this.scramUsers !== undefined ? new ScramExchange(this.scramUsers) : undefined;
+  }
+
   private async byPassword(username: string, password: Uint8Array): Promise<Principal | undefined> {
     if (this.users.size === 0) return ANONYMOUS;
     const user = this.users.get(username);
-    if (user?.verifier === undefined) return undefined;
+    if (user === undefined) return undefined;
     const digest = createHmac('sha256', this.digestKey).update(`${username}\0`).update(password).digest('base64');
     if (!this.verified.has(digest)) {
-      if (!(await verifyPassword(password, user.verifier))) return undefined;
+      if (!(await isRight(password, user))) return undefined;
       if (this.verified.size >= VERIFIED_MAX) this.verified.clear();
       this.verified.add(digest);
     }
@@ -70,4 +95,14 @@ export class UserAuthenticator implements Authenticator {
     const given = Buffer.from(signature, 'hex');
     return given.length === expected.length && timingSafeEqual(given, expected) ? user.principal : undefined;
   }
+}
+
+/** Whoever issues certificates decides who there is: the name need not be among the users. */
+function byCertificate(commonName: string): Principal | undefined {
+  return commonName === '' ? undefined : { name: commonName, anonymous: false };
+}
+
+async function isRight(password: Uint8Array, { verifier, scram }: User): Promise<boolean> {
+  if (verifier !== undefined) return verifyPassword(password, verifier);
+  return scram !== undefined && verifyScramPassword(password, scram);
 }

@@ -2,6 +2,7 @@ import { encodeMessage, type MessageFields, type StoredMessage } from '../../cor
 import type { GroupOrder } from '../../core/model/consumer-group.ts';
 import type { Retention, Source } from '../../core/model/topic.ts';
 import type { Clock } from '../../core/ports/clock.ts';
+import type { MetaStore } from '../../core/ports/meta-store.ts';
 import type { Random } from '../helpers/random.ts';
 import {
   OutgoingMessage,
@@ -18,6 +19,8 @@ export interface TestClock extends Clock {
 /** One started engine. */
 export interface RunningEngine {
   readonly engine: MessageEngine;
+  /** The one that shares its log. */
+  readonly meta: MetaStore;
   readonly clock: TestClock;
 }
 

@@ -7,10 +7,10 @@ import { addTopic, NEVER_ABORTED, outgoing, request } from './fixture.ts';
 import { runMessageEngineContract } from './message-engine.ts';
 
 async function start(bytesMax = 1 << 28) {
-  const { engine } = openMemoryEngine(bytesMax);
+  const { engine, meta } = openMemoryEngine(bytesMax);
   const clock = new ManualClock();
   await engine.start({ clock, log: SILENT, onFailure: fail });
-  return { engine, clock };
+  return { engine, meta, clock };
 }
 
 runMessageEngineContract(t, {

@@ -1,6 +1,7 @@
 import type { Test } from 'tap';
 import { Random, seeds } from '../helpers/random.ts';
 import { runDirectedTests } from './directed.ts';
+import { runChangesTests } from './directed-changes.ts';
 import { runHeldTests } from './directed-held.ts';
 import { runLastingTests } from './directed-lasting.ts';
 import type { EngineFixture } from './fixture.ts';
@@ -11,6 +12,7 @@ export function runMessageEngineContract(t: Test, fixture: EngineFixture): void 
   runDirectedTests(t, fixture);
   runHeldTests(t, fixture);
   runLastingTests(t, fixture);
+  runChangesTests(t, fixture);
   void t.test(`${fixture.name}: random histories`, async (t) => {
     const all = seeds(fixture.histories);
     for (const seed of all) {

@@ -27,7 +27,10 @@ export interface GrpcServer {
   close(): Promise<void>;
 }
 
-const ANYONE: Authenticator = { authenticate: () => Promise.resolve({ name: 'anyone', anonymous: true }) };
+const ANYONE: Authenticator = {
+  authenticate: () => Promise.resolve({ name: 'anyone', anonymous: true }),
+  exchange: () => undefined,
+};
 
 /** The gRPC adapter on a free port, over the real core and a memory engine. */
 export async function startGrpcServer(parts: GrpcServerParts = {}): Promise<GrpcServer> {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { encodePacket } from '../../adapters/mqtt/codec/encoder.ts';
 import type {
   ConnackPacket,
@@ -12,7 +13,7 @@ import { PacketCollector } from './mqtt-packets.ts';
 
 /** A client without a will of its own: it sends what the test says, and shows every packet that comes. */
 export class RawMqttClient {
-  readonly socket: Socket;
+  readonly socket: Duplex;
   readonly version: ProtocolVersion;
   /** Bytes received so far. */
   bytes = 0;
@@ -20,7 +21,7 @@ export class RawMqttClient {
   private readonly collector: PacketCollector;
   private wake: (() => void) | undefined;
 
-  private constructor(socket: Socket, version: ProtocolVersion) {
+  private constructor(socket: Duplex, version: ProtocolVersion) {
     this.socket = socket;
     this.version = version;
     this.collector = new PacketCollector('client', version);
@@ -42,6 +43,11 @@ export class RawMqttClient {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     await once(socket, 'connect');
     return new RawMqttClient(socket, version);
+  }
+
+  /** Over a stream that is open already: TLS, a WebSocket, something behind a PROXY header. */
+  static over(stream: Duplex, version: ProtocolVersion = 5): RawMqttClient {
+    return new RawMqttClient(stream, version);
   }
 
   /** Connected, and the CONNACK taken. */

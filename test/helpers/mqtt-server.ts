@@ -1,9 +1,10 @@
 import { MqttAdapter } from '../../adapters/mqtt/mqtt-adapter.ts';
 import { DEFAULT_MQTT_OPTIONS, type MqttOptions } from '../../adapters/mqtt/options.ts';
 import { MQTT_ENVELOPE_READER } from '../../adapters/mqtt/translate.ts';
-import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
-import { Broker } from '../../core/broker.ts';
+import { openMemoryEngine, type EngineAndMeta } from '../../adapters/storage/embedded/open.ts';
+import { Broker, type BrokerOptions } from '../../core/broker.ts';
 import { ALLOW_ALL } from '../../core/ports/authorizer.ts';
+import { ConnectionLimit } from '../../gateway/listeners/connection-limit.ts';
 import { TcpListener } from '../../gateway/listeners/tcp-listener.ts';
 import { UserAuthenticator, type UserConfig } from '../../gateway/security/user-authenticator.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -18,15 +19,19 @@ export interface MqttServer {
   close(): Promise<void>;
 }
 
-/** The MQTT adapter on a free port, over the real core and a memory engine. Its time only passes when a test says so. */
+/** The MQTT adapter on a free port, over the real core and, unless told otherwise, a memory engine. Its time only passes when a test says so. */
 export async function startMqttServer(
   options: Partial<MqttOptions> = {},
   users: readonly UserConfig[] = [],
+  {
+    engine = openMemoryEngine(512 * 1024 * 1024),
+    clock = new ManualClock(),
+    ...brokerOptions
+  }: Partial<BrokerOptions> & { engine?: EngineAndMeta; clock?: ManualClock } = {},
 ): Promise<MqttServer> {
-  const clock = new ManualClock();
   const broker = new Broker(
     {
-      ...openMemoryEngine(512 * 1024 * 1024),
+      ...engine,
       authenticator: new UserAuthenticator(users, false),
       authorizer: ALLOW_ALL,
       clock,
@@ -38,12 +43,15 @@ export async function startMqttServer(
       topics: { autoCreate: true, countMax: 1000 },
       groups: { autoCreate: true, countMax: 1000 },
       bodyBytesMax: 4 * 1024 * 1024,
+      ...brokerOptions,
     },
   );
   await broker.start();
-  const adapter = new MqttAdapter({ broker, options: { ...DEFAULT_MQTT_OPTIONS, ...options }, log: SILENT });
+  const allOptions = { ...DEFAULT_MQTT_OPTIONS, ...options };
+  const adapter = new MqttAdapter({ broker, options: allOptions, log: SILENT });
   adapter.start();
-  const listener = new TcpListener('mqtt', { host: '127.0.0.1', port: 0 }, adapter);
+  const limits = [new ConnectionLimit(allOptions.connectionsMax)];
+  const listener = new TcpListener('mqtt', { host: '127.0.0.1', port: 0, limits }, adapter, SILENT);
   await listener.listen();
   return {
     broker,

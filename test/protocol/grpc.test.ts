@@ -326,8 +326,14 @@ t.test('filters', async (t) => {
   for (const tag of ['Aa', 'BB', 'C']) await c.send('filtered', tag, { tag });
   const tags = await c.receive('filtered-g', 'filtered', { filterExpression: { type: 'TAG', expression: 'BB || C' } });
   t.strictSame(bodies(tags).toSorted(), ['BB', 'C']);
-  const sql = { type: 'SQL', expression: 'a = 1' } as const;
-  t.equal(await c.receiveCode('filtered-s', 'filtered', { filterExpression: sql }), 'UNSUPPORTED');
+  for (const level of ['1', '5', 'x']) await c.send('filtered', level, { tag: 'level' }, { level });
+  const sql = (expression: string) => ({ filterExpression: { type: 'SQL' as const, expression } });
+  const high = await c.receive('filtered-s', 'filtered', sql("TAGS = 'level' AND level > 4"));
+  t.strictSame(bodies(high), ['5']);
+  t.equal(await c.receiveCode('filtered-s', 'filtered', sql("TAGS = 'level'")), 'MESSAGE_NOT_FOUND', 'acknowledged');
+  const wrong = await c.frames(receiveRequest('filtered-e', 'filtered', sql('level > ')));
+  t.match(wrong[0]?.status, { code: 'ILLEGAL_FILTER_EXPRESSION', message: /at character 9/ });
+  t.equal(await c.receiveCode('filtered-e', 'filtered', sql('')), 'ILLEGAL_FILTER_EXPRESSION');
   const none = { type: 'TAG', expression: ' || ' } as const;
   t.equal(await c.receiveCode('filtered-t', 'filtered', { filterExpression: none }), 'ILLEGAL_FILTER_EXPRESSION');
 });
@@ -505,6 +511,7 @@ t.test('the address of a message', async (t) => {
 
 const SECRET = 'secret';
 const SIGNED: Authenticator = {
+  exchange: () => undefined,
   authenticate: (shown) => {
     if (shown.kind === 'none') return Promise.resolve({ name: 'guest', anonymous: true });
     if (shown.kind !== 'signature') return Promise.resolve(undefined);

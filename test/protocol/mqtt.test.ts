@@ -8,7 +8,7 @@ import { connectPacket, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient
 import { startMqttServer } from '../helpers/mqtt-server.ts';
 
 const VERSIONS: readonly ProtocolVersion[] = [3, 4, 5];
-const WILL = { topicName: 'w', payload: Buffer.from('gone'), qos: 0, retain: false } as const;
+const WILL = { topicName: '$own/w', payload: Buffer.from('gone'), qos: 0, retain: false } as const;
 
 const server = await startMqttServer();
 const { port } = server;
@@ -41,13 +41,10 @@ t.test('CONNECT', async (t) => {
     const named = await RawMqttClient.open(port);
     const connack = await named.connect({ clientIdentifier: 'mine', properties: { sessionExpiryIntervalS: 60 } });
     t.same(connack.properties, {
-      sessionExpiryIntervalS: 0,
       receiveMaximum: 1024,
-      maximumQos: 1,
-      retainAvailable: false,
       maximumPacketSizeBytes: 4 * 1024 * 1024 + 128 * 1024,
-      subscriptionIdentifiersAvailable: false,
       sharedSubscriptionAvailable: false,
+      topicAliasMaximum: 32,
     });
     named.destroy();
     const v4 = await RawMqttClient.open(port, 4);
@@ -58,12 +55,8 @@ t.test('CONNECT', async (t) => {
   const refused: [string, ProtocolVersion, Partial<ConnectPacket>, number][] = [
     ['3.1.1, empty identifier without clean session', 4, { cleanStart: false }, 2],
     ['3.1, empty identifier', 3, { clientIdentifier: '' }, 2],
-    ['3.1.1, clean session 0', 4, { clientIdentifier: 'a', cleanStart: false }, 3],
-    ['3.1, clean session 0', 3, { clientIdentifier: 'a', cleanStart: false }, 3],
-    ['3.1.1, will', 4, { will: WILL }, 3],
-    ['5, will', 5, { will: WILL }, 0x83],
-    ['5, retained will', 5, { will: { ...WILL, retain: true } }, 0x9a],
-    ['5, will with QoS 2', 5, { will: { ...WILL, qos: 2 } }, 0x9b],
+    ['3.1.1, a will nobody may publish', 4, { will: WILL }, 3],
+    ['5, a will nobody may publish', 5, { will: WILL }, 0x90],
     ['5, enhanced authentication', 5, { properties: { authenticationMethod: 'SCRAM' } }, 0x8c],
   ];
   for (const [name, version, fields, reasonCode] of refused) {
@@ -175,7 +168,7 @@ t.test('CONNECT', async (t) => {
       await first.subscribe(1, 'taken/over');
       const second = await RawMqttClient.connected(port, version, { clientIdentifier: 'same' });
       t.match(await first.rest(), version === 5 ? [{ type: 'disconnect', reasonCode: 0x8e }] : []);
-      t.equal(await second.publish('taken/over', 'x'), 0);
+      await second.publish('taken/over', 'x');
       t.same(await second.fence(), [], 'the subscription ended with its connection');
       second.send({ type: 'disconnect', reasonCode: 0 });
       t.same(await second.rest(), []);
@@ -288,39 +281,28 @@ t.test('QoS 0 and 1', async (t) => {
   await t.test('a delivery larger than the client takes is as if it had been sent', async (t) => {
     const topic = freshTopic();
     const client = await RawMqttClient.connected(port, 5, { properties: { maximumPacketSizeBytes: 100 } });
-    for (const qos of [0, 1] as const) await client.subscribe(qos, qos === 0 ? topic : `+/x`);
     const publisher = await RawMqttClient.connected(port);
-    await publisher.publish(topic, 'x'.repeat(200));
-    await publisher.publish(topic, 'fits');
-    const two = await client.many('publish', 2);
-    t.same(
-      two.map(({ payload }) => payload.toString()),
-      ['fits', 'fits'],
-    );
-    t.same(
-      two.map(({ qos }) => qos).toSorted((a, b) => a - b),
-      [0, 1],
-    );
-    t.same(await client.fence(), []);
+    for (const qos of [0, 1] as const) {
+      await client.subscribe(qos, topic);
+      await publisher.publish(topic, 'x'.repeat(200));
+      await publisher.publish(topic, 'fits');
+      t.match(await client.next('publish'), { qos, payload: Buffer.from('fits') });
+      t.same(await client.fence(), []);
+    }
     client.destroy();
     publisher.destroy();
   });
 });
 
-t.test('PUBLISH that CONNACK ruled out', async (t) => {
-  const cases: [string, Parameters<typeof publishPacket>[2], number][] = [
-    ['QoS 2', { qos: 2, packetIdentifier: 1 }, 0x9b],
-    ['retain', { retain: true }, 0x9a],
-    ['topic alias', { properties: { topicAlias: 1 } }, 0x94],
-  ];
-  for (const [name, fields, reasonCode] of cases) {
+t.test('a topic alias beyond the maximum, and one that stands for nothing', async (t) => {
+  for (const [topicName, topicAlias, reasonCode] of [
+    ['a/b', 33, 0x94],
+    ['', 32, 0x82],
+  ] as const) {
     const client = await RawMqttClient.connected(port);
-    client.send(publishPacket('a/b', 'x', fields));
-    t.match(await client.rest(), [{ type: 'disconnect', reasonCode }], name);
+    client.send(publishPacket(topicName, 'x', { properties: { topicAlias } }));
+    t.match(await client.rest(), [{ type: 'disconnect', reasonCode }]);
   }
-  const v4 = await RawMqttClient.connected(port, 4);
-  v4.send(publishPacket('a/b', 'x', { qos: 2, packetIdentifier: 1 }));
-  t.same(await v4.rest(), [], 'MQTT 3 has no words for it');
 });
 
 t.test('addresses', async (t) => {
@@ -357,30 +339,11 @@ t.test('addresses', async (t) => {
 });
 
 t.test('SUBSCRIBE and UNSUBSCRIBE', async (t) => {
-  await t.test('what is not there is refused by name', async (t) => {
+  await t.test('one that cannot be granted does not fail its neighbours', async (t) => {
     for (const version of VERSIONS) {
       const client = await RawMqttClient.connected(port, version);
-      const subscribe = (topicFilter: string, noLocal: boolean, properties?: Properties): void =>
-        client.send({
-          type: 'subscribe',
-          packetIdentifier: 7,
-          subscriptions: [
-            { ...PLAIN_SUBSCRIPTION, topicFilter, qos: 1, noLocal },
-            { ...PLAIN_SUBSCRIPTION, topicFilter: 'fine/1', qos: 2 },
-          ],
-          ...(properties && { properties }),
-        });
-      const codes = async (): Promise<number[]> => (await client.next('suback')).reasonCodes;
-      subscribe('$share/g/a', false);
-      t.same(await codes(), version === 5 ? [0x9e, 1] : [0x80, 1]);
-      subscribe(Array.from({ length: 33 }, () => 'l').join('/'), false);
-      t.same(await codes(), version === 5 ? [0x8f, 1] : [0x80, 1]);
-      if (version === 5) {
-        subscribe('a/b', true);
-        t.same(await codes(), [0x83, 1]);
-        subscribe('a/b', false, { subscriptionIdentifiers: [5] });
-        t.same(await codes(), [0xa1, 0xa1]);
-      }
+      const deep = Array.from({ length: 33 }, () => 'l').join('/');
+      t.same(await client.subscribe(1, 'fine/1', deep, 'fine/2'), version === 5 ? [1, 0x8f, 1] : [1, 0x80, 1]);
       client.destroy();
     }
   });
@@ -400,18 +363,14 @@ t.test('SUBSCRIBE and UNSUBSCRIBE', async (t) => {
     }
   });
 
-  await t.test('overlapping filters: each subscription delivers at its own QoS', async (t) => {
+  await t.test('overlapping filters: one delivery, at the highest QoS', async (t) => {
     const topic = freshTopic();
     const client = await RawMqttClient.connected(port);
     await client.subscribe(0, `${topic.split('/')[0]}/#`);
     await client.subscribe(1, topic);
     const publisher = await RawMqttClient.connected(port);
     await publisher.publish(topic, 'x');
-    const two = await client.many('publish', 2);
-    t.same(
-      two.map(({ qos }) => qos).toSorted((a, b) => a - b),
-      [0, 1],
-    );
+    t.match(await client.next('publish'), { qos: 1 });
     t.same(await client.fence(), []);
     client.destroy();
     publisher.destroy();
@@ -500,7 +459,8 @@ t.test('the end', async (t) => {
   }
   const client = await RawMqttClient.connected(port);
   client.send({ type: 'pubrec', packetIdentifier: 1, reasonCode: 0 });
-  t.match(await client.rest(), [{ type: 'disconnect', reasonCode: 0x82 }], 'PUBREC without QoS 2');
+  t.match(await client.next('pubrel'), { packetIdentifier: 1, reasonCode: 0x92 }, 'PUBREC without QoS 2');
+  client.destroy();
 });
 
 t.test('a subscriber that does not read', { timeout: 60_000 }, async (t) => {
@@ -585,7 +545,7 @@ t.test('SIGTERM while clients publish', { timeout: 60_000 }, async (t) => {
   t.match(rest.pop(), { type: 'disconnect', reasonCode: 0x8b });
   t.ok(
     rest.every(
-      (packet, i) => packet.type === 'puback' && packet.packetIdentifier === 501 + i && packet.reasonCode === 0,
+      (packet, i) => packet.type === 'puback' && packet.packetIdentifier === 501 + i && packet.reasonCode === 0x10,
     ),
     'what was taken in is acknowledged, without a gap',
   );

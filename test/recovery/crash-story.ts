@@ -35,6 +35,13 @@ interface Verdict {
   known: Known;
 }
 
+/** A key of its own that a message puts or deletes. */
+interface Change {
+  readonly kind: 'put' | 'delete';
+  readonly id: string;
+  isRefused: boolean;
+}
+
 const TOPIC = 'orders';
 const QUEUES = 2;
 const LIGHT = 'light';
@@ -65,6 +72,10 @@ export class CrashStory {
   private readonly sent = new Map<string, Sent>();
   private readonly verdicts = new Map<string, Verdict[]>(GROUPS.map((group) => [group, []]));
   private readonly meta = new Map<string, { confirmed: string | undefined; possible: Set<string | undefined> }>();
+  /** By key. */
+  private readonly changes = new Map<string, Change>();
+  /** Keys that were put and confirmed, each for one message to delete. */
+  private readonly deletable: string[] = [];
   private leases: { group: string; delivery: Delivery }[] = [];
   /** Sent and not there after a crash: gone for good. */
   private readonly lost = new Set<string>();
@@ -185,7 +196,23 @@ export class CrashStory {
     outgoing.lightQueues = isLight ? [LIGHT] : [];
     const sent: Sent = { queue, isLight, kind, known, offset: -1, handle: undefined, fate: undefined };
     this.sent.set(id, sent);
+    if (kind !== 'half' && this.random.chance(0.3)) this.addChange(id, outgoing);
     return { id, outgoing, sent };
+  }
+
+  private addChange(id: string, outgoing: OutgoingMessage): void {
+    const deleted = this.random.chance(0.5) ? this.deletable.pop() : undefined;
+    const kind = deleted === undefined ? 'put' : 'delete';
+    const key = deleted ?? `c/${id}`;
+    this.changes.set(key, { kind, id, isRefused: false });
+    outgoing.changes = [
+      kind === 'put' ? { kind, key, value: Buffer.alloc(this.random.pick([0, 9, 900])) } : { kind, key },
+    ];
+  }
+
+  private refuse(id: string): void {
+    this.sent.delete(id);
+    for (const change of this.changes.values()) if (change.id === id) change.isRefused = true;
   }
 
   private async send(): Promise<void> {
@@ -195,7 +222,7 @@ export class CrashStory {
     made.forEach(({ sent, id }, i) => {
       const outcome = outcomes[i]!;
       if (!outcome.ok && outcome.error.code === 'STORE_FULL') {
-        this.sent.delete(id);
+        this.refuse(id);
         return;
       }
       if (!outcome.ok) throw new Violation(`${id} was refused: ${outcome.error.message}`);
@@ -262,7 +289,7 @@ export class CrashStory {
     const outcome = await this.running!.engine.transact([outgoing], [settlement]);
     this.conclude(lease.group, verdict, outcome.ok);
     if (outcome.ok) Object.assign(sent, { known: 'confirmed', offset: outcome.value[0]!.offset });
-    else this.sent.delete(id);
+    else this.refuse(id);
   }
 
   private async prepare(): Promise<void> {
@@ -288,6 +315,12 @@ export class CrashStory {
   }
 
   private async putMeta(): Promise<void> {
+    if (this.random.chance(0.5)) {
+      const key = `d/${this.count++}`;
+      await this.running!.meta.put(key, Buffer.from(key));
+      this.deletable.push(key);
+      return;
+    }
     const key = `k/${this.random.below(3)}`;
     const state = this.meta.get(key) ?? { confirmed: undefined, possible: new Set() };
     this.meta.set(key, state);
@@ -329,6 +362,26 @@ export class CrashStory {
       if (value !== confirmed && !possible.has(value))
         throw new Violation(`${key} is ${value} instead of ${confirmed}`);
     }
+    await this.checkChanges(found);
+  }
+
+  /** A message and what it changed are both there or neither. */
+  private async checkChanges(found: ReadonlySet<string>): Promise<void> {
+    for (const [key, { kind, id, isRefused }] of this.changes) {
+      const isThere = (await this.running!.meta.get(key)) !== undefined;
+      const isDone = isThere === (kind === 'put');
+      const sent = this.sent.get(id);
+      const change = `its ${kind} of ${key}`;
+      if (found.has(id)) {
+        if (!isDone) throw new Violation(`${id} is there without ${change}`);
+      } else if (sent?.kind === 'delayed' && !isRefused) {
+        const mustBe = sent.known === 'confirmed' && !this.isLossy;
+        if (mustBe && !isDone) throw new Violation(`the delayed ${id} was confirmed without ${change}`);
+        // What was put before, to be deleted, may be lost by itself.
+      } else if (isDone && !(kind === 'delete' && this.isLossy)) {
+        throw new Violation(`${change} is there without ${id}`);
+      }
+    }
   }
 
   private checkPresence(id: string, { kind, known, fate }: Sent, isThere: boolean): void {
@@ -360,6 +413,13 @@ export class CrashStory {
       const mustBe = kind === 'delayed' && known === 'confirmed' && fate === undefined && !this.isLossy;
       const isThere = [...this.stored.values()].some((ids) => ids.includes(id));
       if (mustBe && !isThere) throw new Violation(`the delayed ${id} is lost`);
+    }
+    for (const [key, { kind, id }] of this.changes) {
+      const sent = this.sent.get(id);
+      if (sent?.kind !== 'delayed' || sent.fate !== undefined || (kind === 'delete' && this.isLossy)) continue;
+      const isDone = ((await this.running!.meta.get(key)) !== undefined) === (kind === 'put');
+      const isThere = [...this.stored.values()].some((ids) => ids.includes(id));
+      if (isDone !== isThere) throw new Violation(`of the delayed ${id} and its ${kind} of ${key} only one is there`);
     }
     for (const group of GROUPS) await this.drainGroup(group);
   }

@@ -386,7 +386,7 @@ void t.test('a gateway whose disk fails ends with 3 and acknowledges nothing mor
     const gateway = await spawnGatewayProcess(settings, environment).ready;
     t.teardown(() => gateway.child.kill('SIGKILL'));
     const client = await RawMqttClient.connected(gateway.mqttPort);
-    t.equal(await client.publish('orders/a', 'good'), 0, 'stored');
+    t.equal(await client.publish('orders/a', 'good'), 0x10, 'stored');
     writeFileSync(trigger, '');
     const late = client.publish('orders/a', 'bad').catch((error: Error) => error.message);
     t.equal(await gateway.exited, 3);

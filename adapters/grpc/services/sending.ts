@@ -53,8 +53,12 @@ function outgoingOf({ broker }: Parts, message: Message__Output, context: CallCo
   if (system === null) throw new BrokerError('MESSAGE_CORRUPTED', 'the message has no system properties');
   const topic = nameOf(message.topic);
   checkTopicName(topic);
-  const derived = broker.addressOf(topic, system.tag);
-  const fields = toMessageFields(message, system, derived, broker.clock.now());
+  const fields = toMessageFields(
+    message,
+    system,
+    (routed) => broker.addressOf({ topic, ...routed }),
+    broker.clock.now(),
+  );
   requireTopic(broker, context, 'PUB', topic, fields.address);
   checkMessage(message, system);
   if (message.body.length > broker.options.bodyBytesMax) {

@@ -313,6 +313,7 @@ export class Decoder {
     view.topicAlias = 0;
     view.messageExpiryIntervalS = -1;
     view.hasUserProperties = false;
+    view.isText = false;
     view.propertiesStart = view.propertiesEnd = next;
     if (this.#version === 5) next = this.#readPublishProperties(buffer, next, end);
     view.payloadStart = next;

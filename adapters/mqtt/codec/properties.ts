@@ -23,6 +23,8 @@ export interface PickedProperties {
   /** -1 when absent. */
   messageExpiryIntervalS: number;
   hasUserProperties: boolean;
+  /** Payload Format Indicator is 1. */
+  isText: boolean;
 }
 
 // The table again, by identifier, in the form the validation reads. Bit n of a mask stands for property owner n.
@@ -43,7 +45,12 @@ for (const definition of propertyTable) {
   maxima[definition.id] = definition.max;
 }
 
-const discarded: PickedProperties = { topicAlias: 0, messageExpiryIntervalS: -1, hasUserProperties: false };
+const discarded: PickedProperties = {
+  topicAlias: 0,
+  messageExpiryIntervalS: -1,
+  hasUserProperties: false,
+  isText: false,
+};
 
 /**
  * Checks a raw property section (the bytes after its length) against the table, in place, without an allocation.
@@ -125,6 +132,7 @@ function checkValue(buffer: Buffer, start: number, end: number, id: number, pick
       if (value < minima[id]! || value > maxima[id]!) throw forbiddenValue(id, value);
       if (id === PropertyId.topicAlias) picked.topicAlias = value;
       else if (id === PropertyId.messageExpiryInterval) picked.messageExpiryIntervalS = value;
+      else if (id === PropertyId.payloadFormatIndicator) picked.isText = value === 1;
     }
   }
 }

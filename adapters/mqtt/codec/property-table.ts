@@ -30,6 +30,7 @@ export const PropertyType = {
 export type PropertyType = (typeof PropertyType)[keyof typeof PropertyType];
 
 export const PropertyId = {
+  payloadFormatIndicator: 0x01,
   messageExpiryInterval: 0x02,
   responseTopic: 0x08,
   topicAlias: 0x23,

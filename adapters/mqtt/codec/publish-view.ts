@@ -32,4 +32,5 @@ export class PublishView implements PickedProperties {
   /** -1 when absent. */
   messageExpiryIntervalS = -1;
   hasUserProperties = false;
+  isText = false;
 }

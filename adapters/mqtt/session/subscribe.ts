@@ -1,27 +1,36 @@
-import type { Subscription } from '../codec/packet.ts';
+import type { Properties, Subscription } from '../codec/packet.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import { isShared } from '../codec/topic.ts';
+import type { FilterExpression } from '../../../core/model/filter.ts';
 import type { MqttOptions } from '../options.ts';
+import type { FeedOptions } from './feed.ts';
 
-/**
- * The SUBACK reason code for a subscription that is not taken, undefined for one that is. What is not there yet is
- * refused by name instead of being granted and ignored.
- */
+/** The SUBACK reason code for a subscription that is not taken, undefined for one that is. */
 export function subscriptionRefusal(
   subscription: Subscription,
   subscriptions: number,
   options: MqttOptions,
 ): number | undefined {
   if (isShared(subscription.topicFilter)) return ReasonCode.sharedSubscriptionsNotSupported;
-  if (subscription.noLocal) return ReasonCode.implementationSpecificError;
   if (levelsOf(subscription.topicFilter) > options.topicLevelsMax) return ReasonCode.topicFilterInvalid;
   if (subscriptions >= options.subscriptionsPerClientMax) return ReasonCode.quotaExceeded;
   return undefined;
 }
 
-/** The QoS granted: QoS 2 is served as QoS 1 [MQTT-3.8.4-8]. */
-export function grantedQos(requested: number): 0 | 1 {
-  return requested === 0 ? 0 : 1;
+export function feedOptions(subscription: Subscription, properties: Properties | undefined): FeedOptions {
+  const { qos, noLocal, retainAsPublished } = subscription;
+  const identifier = properties?.subscriptionIdentifiers?.[0] ?? 0;
+  const expression = expressionOf(properties);
+  return { qos, noLocal, retainAsPublished, identifier, ...(expression && { expression }) };
+}
+
+/** The user properties `filter`, in SQL92, and `tag`, as RocketMQ has them, narrow the subscriptions of the packet. */
+function expressionOf(properties: Properties | undefined): FilterExpression | undefined {
+  for (const [name, expression] of properties?.userProperties ?? []) {
+    if (name === 'filter') return { type: 'SQL92', expression };
+    if (name === 'tag') return { type: 'TAG', expression };
+  }
+  return undefined;
 }
 
 export function levelsOf(topic: string): number {

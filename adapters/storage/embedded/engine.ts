@@ -17,6 +17,7 @@ import type {
   Settled,
   Settlement,
 } from '../../../core/ports/message-engine.ts';
+import type { MetaEvent } from '../../../core/ports/meta-store.ts';
 import { Holding } from './held/holding.ts';
 import { Journal, type Touched } from './journal.ts';
 import type { EmbeddedMetaStore } from './meta/embedded-meta-store.ts';
@@ -89,7 +90,7 @@ export class EmbeddedEngine implements MessageEngine {
     this.parked = new ParkedReceives(clock, this.receiver);
     this.retaining = new Retaining(this.journal, clock, () => this.storage.tidy());
     this.retaining.start();
-    this.holding = new Holding(this.journal, clock, context.log);
+    this.holding = new Holding(this.journal, context);
     await this.journal.writeDurably({ type: 'start', generation: state.generation + 1 });
     await this.holding.start();
     this.meta.start(this.journal, clock);
@@ -152,6 +153,7 @@ export class EmbeddedEngine implements MessageEngine {
     const at = this.clock.now();
     const outcomes: Outcome<Placed>[] = [];
     let queue: MessageQueue | undefined;
+    let changed: MetaEvent[] | undefined;
     journal.begin(at);
     for (let i = 0; i < batch.length; i++) {
       const outgoing = batch[i]!;
@@ -162,8 +164,11 @@ export class EmbeddedEngine implements MessageEngine {
         continue;
       }
       outcomes.push(queue === undefined ? noQueue(outgoing) : this.place(queue, outgoing, at));
+      if (queue !== undefined && outgoing.changes.length > 0)
+        (changed ??= []).push(...this.meta.change(outgoing.changes));
     }
-    return journal.commit(outcomes);
+    const sent = journal.commit(outcomes);
+    return changed === undefined ? sent : this.announceAfter(sent, changed);
   }
 
   async receive(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
@@ -218,8 +223,10 @@ export class EmbeddedEngine implements MessageEngine {
     if (repeats || leases.includes(undefined)) return stale();
     this.journal.begin(at);
     const placed = send.map((outgoing) => this.place(this.queueOf(outgoing)!, outgoing, at)).map(({ value }) => value);
+    const changed = send.flatMap(({ changes }) => this.meta.change(changes));
     settle.forEach((settlement, i) => this.settling.apply(settlement, leases[i]!, at, dead));
     await this.journal.commit(undefined);
+    this.meta.announce(changed);
     for (const lease of leases) this.parked.wakeGroup(lease!.group.spec.name);
     return succeeded(placed);
   }
@@ -230,6 +237,7 @@ export class EmbeddedEngine implements MessageEngine {
   ): Promise<Outcome<string>> {
     const problem = this.problemWith([outgoing]);
     if (problem !== undefined) return { ok: false, error: problem };
+    if (outgoing.changes.length > 0) return failed('UNSUPPORTED', 'a half message cannot change anything else');
     const queue = this.queueOf(outgoing);
     return queue === undefined ? noQueue(outgoing) : this.holding.prepare(queue, outgoing, checkAfterMs);
   }
@@ -311,6 +319,13 @@ export class EmbeddedEngine implements MessageEngine {
     const targets = this.journal.state.lightTargets(outgoing.lightQueues);
     const offset = this.journal.send(queue, message, at, targets);
     return { ok: true, value: { queue: queue.id, offset, storedAt: at } };
+  }
+
+  /** Whoever watches knows before the sender does. */
+  private async announceAfter<T>(sent: Promise<T>, changed: readonly MetaEvent[]): Promise<T> {
+    const outcomes = await sent;
+    this.meta.announce(changed);
+    return outcomes;
   }
 
   private makeVisible(touched: Touched): void {

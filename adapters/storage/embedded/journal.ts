@@ -1,5 +1,13 @@
 import type { Message } from '../../../core/model/message.ts';
-import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, RecordLog, SettleEntry } from './log/record-log.ts';
+import type {
+  ChangeEntry,
+  HeldEntry,
+  HeldKey,
+  LeaseRecord,
+  LogRecord,
+  RecordLog,
+  SettleEntry,
+} from './log/record-log.ts';
 import type { LightQueue } from './queue/light-queue.ts';
 import type { MessageQueue } from './queue/message-queue.ts';
 import type { EngineState, LightTargets } from './state.ts';
@@ -66,6 +74,11 @@ export class Journal {
   unhold(key: HeldKey): void {
     this.log.addUnhold(key);
     this.state.unhold(key);
+  }
+
+  change(entry: ChangeEntry): void {
+    this.log.addChange(entry);
+    this.state.change(entry);
   }
 
   /** Ends the commit. @returns the result, when all of it is durable and visible */

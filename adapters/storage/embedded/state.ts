@@ -2,7 +2,7 @@ import type { GroupSpec } from '../../../core/model/consumer-group.ts';
 import type { Message } from '../../../core/model/message.ts';
 import type { TopicSpec } from '../../../core/model/topic.ts';
 import { HeldMessages, MEMORY_HELD, type HeldChanges, type HeldStore } from './held/held-messages.ts';
-import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './log/record-log.ts';
+import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './log/record-log.ts';
 import { CorruptLogError } from './log/wal-scan.ts';
 import { MetaState } from './meta/meta-state.ts';
 import { Consumption, type Epochs } from './pop/consumption.ts';
@@ -222,6 +222,11 @@ export class EngineState implements Replay, LightStore {
 
   unhold(key: HeldKey): void {
     this.held.remove(key);
+  }
+
+  change({ key, value, revision }: ChangeEntry): void {
+    if (value === undefined) this.meta.delete(key, revision);
+    else this.meta.put(key, new Uint8Array(value), revision, 0);
   }
 
   /** Stores one message and its references. @returns its offset */

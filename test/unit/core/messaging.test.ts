@@ -11,6 +11,7 @@ import { viewMessage } from '../../../core/model/message-view.ts';
 import type { Source } from '../../../core/model/topic.ts';
 import { OutgoingMessage } from '../../../core/ports/message-engine.ts';
 import { AddressRouter } from '../../../core/routing/address-router.ts';
+import { DEFAULT_RETAINED_OPTIONS, RetainedMessages } from '../../../core/sessions/retained-messages.ts';
 import { ManualClock, settled } from '../../helpers/manual-clock.ts';
 import { fail } from '../../helpers/fail.ts';
 import { SILENT } from '../../helpers/silent-logger.ts';
@@ -24,7 +25,8 @@ async function setUp(t: Test, { countMax = 100, autoCreate = true, bytesMax = 1 
   const topics = new Topics(engine, meta, { autoCreate, countMax });
   const groups = new ConsumerGroups(engine, meta, { autoCreate, countMax });
   const router = new AddressRouter(engine);
-  const sending = new Sending(engine, topics, router, 1_000);
+  const retained = new RetainedMessages(meta, clock, DEFAULT_RETAINED_OPTIONS);
+  const sending = new Sending(engine, topics, router, retained, 1_000);
   const renewal = new LeaseRenewal(engine, clock);
   const receiving = new Receiving(engine, topics, groups, renewal, clock, (message) => viewMessage(message, new Map()));
   t.teardown(() => engine.stop());
@@ -119,7 +121,7 @@ void t.test('a refused message does not fail its neighbours', async (t) => {
   ]);
   t.same(
     outcomes.map((outcome) => (outcome.ok ? outcome.value.offset : outcome.error.code)),
-    [0, 'TOPIC_NOT_FOUND', 'MESSAGE_BODY_TOO_LARGE', 'MESSAGE_PROPERTY_CONFLICT_WITH_TYPE', 1, 0, 0],
+    [0, 'ILLEGAL_TOPIC', 'MESSAGE_BODY_TOO_LARGE', 'MESSAGE_PROPERTY_CONFLICT_WITH_TYPE', 1, 0, 0],
   );
   const { messages } = await engine.read({ kind: 'topic', topic: 'plain', queue: 0 }, 0, 10, 1e6);
   t.same(

@@ -28,9 +28,10 @@ t.test('defaults', async (t) => {
     autoCreateGroups: true,
     shutdownGraceMs: 10_000,
   });
-  const { listeners, ...options } = config.mqtt;
+  const { listeners, routes, ...options } = config.mqtt;
   t.same(options, DEFAULT_MQTT_OPTIONS);
-  t.same(listeners, [{ host: '127.0.0.1', port: 1883 }]);
+  t.same(routes, []);
+  t.same(listeners, [{ host: '127.0.0.1', port: 1883, transport: 'tcp' }]);
 });
 
 t.test('config/gantry.yaml says the defaults', async (t) => {
@@ -47,6 +48,11 @@ t.test('unknown keys and wrong values are refused with their path', async (t) =>
     ['grpc: { listeners: [{ port: 1 }, { port: 65536 }] }', /grpc\.listeners\[1\]\.port: /],
     ['topics: [{ name: a, type: FUNNY }]', /topics\[0\]\.type: /],
     ['users: [{ name: a, password: secret }]', /users\[0\]\.password: .*hash-password/],
+    ['mqtt: { routes: [{ filter: a, topic: "{2}" }] }', /mqtt\.routes\[0\]: the topic of the route a has \{2\}/],
+    ['mqtt: { routes: [{ filter: a }] }', /mqtt\.routes\[0\]\.topic: /],
+    ['mqtt: { routes: [{ filter: a, topic: a, tags: b }] }', /mqtt\.routes\[0\]: .*tags/],
+    ['users: [{ name: a, scram: secret }]', /users\[0\]\.scram: .*hash-password --scram/],
+    ['retained: { countMax: 0 }', /retained\.countMax: /],
     ['log: { level: loud }', /log\.level: /],
     ['grpc: { tls: { certFile: a } }', /grpc\.tls\.keyFile: /],
     ['mqtt: [', /^gantry\.yaml: /],

@@ -3,10 +3,11 @@ import { messageIdOf } from '../../../../core/model/message-id.ts';
 import { Message, StoredMessage } from '../../../../core/model/message.ts';
 import type { Clock } from '../../../../core/ports/clock.ts';
 import type { Logger } from '../../../../core/ports/logger.ts';
-import type { OutgoingMessage, Placed } from '../../../../core/ports/message-engine.ts';
+import type { DueMessages, EngineContext, OutgoingMessage, Placed } from '../../../../core/ports/message-engine.ts';
 import type { Journal } from '../journal.ts';
 import type { HeldEntry, HeldKey } from '../log/record-log.ts';
 import type { MessageQueue } from '../queue/message-queue.ts';
+import type { LightTargets } from '../state.ts';
 
 /** Delayed messages that become due are moved to their queues in commits of this many. */
 const FIRE_BATCH_MAX = 512;
@@ -25,15 +26,17 @@ export class Holding {
   private readonly journal: Journal;
   private readonly clock: Clock;
   private readonly log: Logger;
+  private readonly dueMessages: DueMessages | undefined;
   private timer: Disposable | undefined;
   private timerAt = Infinity;
   private isFiring = false;
   private isStopped = false;
 
-  constructor(journal: Journal, clock: Clock, log: Logger) {
+  constructor(journal: Journal, { clock, log, due }: EngineContext) {
     this.journal = journal;
     this.clock = clock;
     this.log = log;
+    this.dueMessages = due;
   }
 
   /** Gets to know what is due soon. */
@@ -152,13 +155,15 @@ export class Holding {
         if (due.length === 0 || this.isStopped) return;
         const at = this.clock.now();
         this.journal.begin(at);
+        const released: Message[] = [];
         for (const entry of due) {
           // It may have been recalled since.
           if (held.isRemoved(entry.id)) continue;
-          this.release(entry, at);
+          if (this.release(entry, at) !== undefined) released.push(entry.message);
           this.journal.unhold(entry);
         }
         await this.journal.commit(undefined);
+        this.dueMessages?.arrived(released);
       }
     } finally {
       this.isFiring = false;
@@ -167,11 +172,20 @@ export class Holding {
 
   /** Puts the message where it was going; undefined when that is gone. */
   private release(entry: HeldEntry, at: number): Placed | undefined {
-    const { state } = this.journal;
-    const queue = state.queueBySerial(entry.queueSerial);
+    const queue = this.journal.state.queueBySerial(entry.queueSerial);
     if (queue === undefined) return undefined;
-    const targets = state.lightTargetsOf(entry);
+    const targets = this.targetsOf(entry);
     return { queue: queue.id, offset: this.journal.send(queue, entry.message, at, targets), storedAt: at };
+  }
+
+  /** The light queues that matched when the message was sent and are still there, and those that match now. */
+  private targetsOf(entry: HeldEntry): LightTargets {
+    const { state } = this.journal;
+    const then = state.lightTargetsOf(entry);
+    const now = state.lightTargets(this.dueMessages?.lightQueuesOf(entry.message) ?? []);
+    if (now.queues.length === 0) return then;
+    const queues = [...new Set([...then.queues, ...now.queues])];
+    return { queues, durableSerials: queues.filter(({ isDurable }) => isDurable).map(({ serial }) => serial) };
   }
 
   private stored({ message, queueSerial }: HeldEntry): StoredMessage {

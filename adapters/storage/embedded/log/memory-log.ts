@@ -15,6 +15,7 @@ export class MemoryLog implements RecordLog {
   addSettle(): void {}
   addHold(): void {}
   addUnhold(): void {}
+  addChange(): void {}
   endCommit(): void {}
 
   whenDurable(callback: () => void): void {

@@ -1,5 +1,5 @@
 import { Message } from '../../../../core/model/message.ts';
-import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './record-log.ts';
+import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './record-log.ts';
 
 /**
  * The bytes of records in the write-ahead log, one behind the other; how many there are stands in the frame. Frequent ones
@@ -14,14 +14,17 @@ import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } 
  * |        | settle: kind u8, group u32, queue u32, offset f64, time f64, flag u8                                    |
  * |        | hold: length u32, JSON, bytes u32, message                                                              |
  * |        | unhold: kind u8, id f64, due f64                                                                        |
+ * | with   | 4, a commit as in 3, changes u32, then each of them:                                                    |
+ * | change | revision f64, key bytes u32, put u8, value bytes u32, key, value                                        |
  */
 type FifoPart = Pick<LeaseRecord, 'attemptId' | 'messageGroups'>;
 
-const RecordKind = { json: 1, lease: 2, commit: 3 } as const;
+const RecordKind = { json: 1, lease: 2, commit: 3, commitWithChanges: 4 } as const;
 const SETTLE_KINDS = ['ack', 'extend', 'release'] as const;
 const SETTLE_BYTES = 26;
 const UNHOLD_BYTES = 17;
 const COMMIT_HEADER_BYTES = 25;
+const CHANGE_HEADER_BYTES = 17;
 
 /** Where records are written: `reserve` gives the place of a record of that size in `buffer`. */
 export interface RecordTarget {
@@ -67,6 +70,7 @@ export class CommitEncoder {
   private settles: SettleEntry[] = [];
   private holds: { readonly head: Buffer; readonly message: Message }[] = [];
   private unholds: HeldKey[] = [];
+  private changes: { readonly key: Buffer; readonly value: Uint8Array | undefined; readonly revision: number }[] = [];
 
   begin(at: number): void {
     this.at = at;
@@ -78,6 +82,7 @@ export class CommitEncoder {
     this.settles = [];
     this.holds = [];
     this.unholds = [];
+    if (this.changes.length > 0) this.changes = [];
   }
 
   addSend(queueSerial: number, offset: number, message: Message, lightQueueSerials: readonly number[]): void {
@@ -114,13 +119,17 @@ export class CommitEncoder {
     this.unholds.push(key);
   }
 
+  addChange({ key, value, revision }: ChangeEntry): void {
+    this.changes.push({ key: Buffer.from(key), value, revision });
+  }
+
   /** Writes the commit; nothing of it refers to the messages' buffers afterwards. */
   writeTo(target: RecordTarget): void {
     const holdBytes = this.holds.reduce((bytes, { head, message }) => bytes + 8 + head.length + message.bytes, 0);
-    const rest = this.settles.length * SETTLE_BYTES + holdBytes + this.unholds.length * UNHOLD_BYTES;
+    const rest = this.settles.length * SETTLE_BYTES + holdBytes + this.unholds.length * UNHOLD_BYTES + this.changeBytes;
     let at = target.reserve(COMMIT_HEADER_BYTES + this.tableBytes + this.messageBytes + rest);
     const { buffer } = target;
-    buffer[at] = RecordKind.commit;
+    buffer[at] = this.changes.length === 0 ? RecordKind.commit : RecordKind.commitWithChanges;
     at = buffer.writeDoubleLE(this.at, at + 1);
     at = buffer.writeUInt32LE(this.sends, at);
     at = buffer.writeUInt32LE(this.settles.length, at);
@@ -141,6 +150,28 @@ export class CommitEncoder {
       at = buffer.writeUInt8(kind === 'half' ? 1 : 0, at);
       at = buffer.writeDoubleLE(id, at);
       at = buffer.writeDoubleLE(dueAt, at);
+    }
+    if (this.changes.length > 0) this.writeChanges(buffer, at);
+  }
+
+  private get changeBytes(): number {
+    if (this.changes.length === 0) return 0;
+    return this.changes.reduce(
+      (bytes, { key, value }) => bytes + CHANGE_HEADER_BYTES + key.length + (value?.length ?? 0),
+      4,
+    );
+  }
+
+  private writeChanges(buffer: Buffer, start: number): void {
+    let at = buffer.writeUInt32LE(this.changes.length, start);
+    for (const { key, value, revision } of this.changes) {
+      at = buffer.writeDoubleLE(revision, at);
+      at = buffer.writeUInt32LE(key.length, at);
+      at = buffer.writeUInt8(value === undefined ? 0 : 1, at);
+      at = buffer.writeUInt32LE(value?.length ?? 0, at);
+      at += key.copy(buffer, at);
+      if (value !== undefined) buffer.set(value, at);
+      at += value?.length ?? 0;
     }
   }
 
@@ -170,6 +201,8 @@ export function readRecords(buffer: Buffer, start: number, end: number, firstSeq
     if (kind === RecordKind.json) at = readJson(buffer, at + 1, replay);
     else if (kind === RecordKind.lease) at = readLease(buffer, at + 1, replay);
     else if (kind === RecordKind.commit) at = readCommit(buffer, at + 1, replay);
+    else if (kind === RecordKind.commitWithChanges)
+      at = readChanges(buffer, readCommit(buffer, at + 1, replay), replay);
     else throw new Error(`unknown kind ${kind} of record ${sequence - 1}`);
   }
 }
@@ -209,6 +242,19 @@ function readCommit(buffer: Buffer, start: number, replay: Replay): number {
   for (let i = 0; i < unholds; i++, at += UNHOLD_BYTES) {
     const kind = buffer[at] === 1 ? 'half' : 'delayed';
     replay.unhold({ kind, id: buffer.readDoubleLE(at + 1), dueAt: buffer.readDoubleLE(at + 9) });
+  }
+  return at;
+}
+
+function readChanges(buffer: Buffer, start: number, replay: Replay): number {
+  let at = start + 4;
+  for (let i = buffer.readUInt32LE(start); i > 0; i--) {
+    const revision = buffer.readDoubleLE(at);
+    const valueAt = at + CHANGE_HEADER_BYTES + buffer.readUInt32LE(at + 8);
+    const end = valueAt + buffer.readUInt32LE(at + 13);
+    const key = buffer.toString('utf8', at + CHANGE_HEADER_BYTES, valueAt);
+    replay.change({ key, value: buffer[at + 12] === 1 ? buffer.subarray(valueAt, end) : undefined, revision });
+    at = end;
   }
   return at;
 }

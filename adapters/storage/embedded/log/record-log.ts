@@ -34,6 +34,14 @@ export interface HeldKey {
   readonly dueAt: number;
 }
 
+/** A change in the meta store that is part of a commit. */
+export interface ChangeEntry {
+  readonly key: string;
+  /** Undefined deletes. */
+  readonly value: Uint8Array | undefined;
+  readonly revision: number;
+}
+
 /** Whatever changes the state and is not frequent. A record carries all times and choices: applying it needs no clock. */
 export type LogRecord =
   /** The process started: receipts of leases that were not logged before it must not come to life again. */
@@ -90,12 +98,14 @@ export interface Replay {
   settle(entry: SettleEntry): void;
   hold(entry: HeldEntry): void;
   unhold(key: HeldKey): void;
+  /** Its value may change from here on. */
+  change(entry: ChangeEntry): void;
   /** The bytes of the messages given so far may change from here on. */
   flush(): void;
 }
 
 /**
- * Where records become durable, in order. A commit is messages and verdicts, all or nothing: between `beginCommit` and
+ * Where records become durable, in order. A commit is messages, verdicts and what changes with them, all or nothing: between `beginCommit` and
  * `endCommit` its parts are added in the order they were applied. Offsets follow from the order of the log.
  */
 export interface RecordLog {
@@ -111,6 +121,7 @@ export interface RecordLog {
   addSettle(entry: SettleEntry): void;
   addHold(entry: HeldEntry): void;
   addUnhold(key: HeldKey): void;
+  addChange(entry: ChangeEntry): void;
   endCommit(): void;
   /** Calls back when everything appended so far is durable. */
   whenDurable(callback: () => void): void;

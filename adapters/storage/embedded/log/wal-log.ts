@@ -1,7 +1,16 @@
 import type { Message } from '../../../../core/model/message.ts';
 import type { Capabilities } from '../../../../core/ports/message-engine.ts';
 import { CommitEncoder, readRecords, writeJson, writeLease } from './record-codec.ts';
-import type { HeldEntry, HeldKey, LeaseRecord, LogRecord, RecordLog, Replay, SettleEntry } from './record-log.ts';
+import type {
+  ChangeEntry,
+  HeldEntry,
+  HeldKey,
+  LeaseRecord,
+  LogRecord,
+  RecordLog,
+  Replay,
+  SettleEntry,
+} from './record-log.ts';
 import type { Wal } from './wal.ts';
 
 /** Records in the write-ahead log. */
@@ -50,6 +59,9 @@ export class WalLog implements RecordLog {
   }
   addUnhold(key: HeldKey): void {
     this.commit.addUnhold(key);
+  }
+  addChange(entry: ChangeEntry): void {
+    this.commit.addChange(entry);
   }
   endCommit(): void {
     this.commit.writeTo(this.wal);

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../../core/ports/clock.ts';
-import type { MetaEntry, MetaEvent, MetaStore, PutOptions } from '../../../../core/ports/meta-store.ts';
+import type { MetaChange, MetaEntry, MetaEvent, MetaStore, PutOptions } from '../../../../core/ports/meta-store.ts';
 import type { Journal } from '../journal.ts';
 import { VisibilityHeap } from '../pop/visibility-heap.ts';
 import type { MetaState, MetaValue } from './meta-state.ts';
@@ -69,6 +69,23 @@ export class EmbeddedMetaStore implements MetaStore {
     const watcher = { prefix, listener };
     this.watchers.add(watcher);
     return { [Symbol.dispose]: () => void this.watchers.delete(watcher) };
+  }
+
+  /** Adds changes to the commit in progress. @returns what `announce` tells when it is durable */
+  change(changes: readonly MetaChange[]): MetaEvent[] {
+    const events: MetaEvent[] = [];
+    for (const change of changes) {
+      const { kind, key } = change;
+      if (kind === 'delete' && this.current(key) === undefined) continue;
+      const value = kind === 'put' ? change.value : undefined;
+      this.journal.change({ key, value, revision: this.state.lastRevision + 1 });
+      events.push(kind === 'put' ? { kind, entry: entryOf(key, this.state.entries.get(key)!) } : { kind, key });
+    }
+    return events;
+  }
+
+  announce(events: readonly MetaEvent[]): void {
+    for (const event of events) this.emit(event.kind === 'put' ? event.entry.key : event.key, event);
   }
 
   private get state(): MetaState {

@@ -43,7 +43,7 @@ function toGrpc(fields: MessageFields, topic = 'T'): Message__Output {
 }
 
 function fromGrpc(message: Message__Output): MessageFields {
-  return toMessageFields(message, message.systemProperties!, 'T', NOW);
+  return toMessageFields(message, message.systemProperties!, () => 'T', NOW);
 }
 
 const KEYS = ['a', 'é', 'KEYS', 'TTL', 'gantry-', 'gantry-address', 'gantry-KEYS', 'gantry-gantry-TTL', 'gantry-types'];

@@ -8,6 +8,7 @@ import {
   writeLease,
 } from '../../../../adapters/storage/embedded/log/record-codec.ts';
 import type {
+  ChangeEntry,
   HeldEntry,
   HeldKey,
   LeaseRecord,
@@ -615,6 +616,8 @@ class Recorder implements Replay {
   settle = (entry: SettleEntry) => void this.events.push(['settle', { ...entry }]);
   unhold = ({ kind, id, dueAt }: HeldKey) => void this.events.push(['unhold', { kind, id, dueAt }]);
   flush = () => {};
+  change = ({ key, value, revision }: ChangeEntry) =>
+    void this.events.push(['change', key, value && Buffer.from(value).toString('hex'), revision]);
   hold = ({ message, ...rest }: HeldEntry) => void this.events.push(['hold', rest, bytesOf(message)]);
   send = (queue: number, offset: number, message: Message, at: number, lightQueues: readonly number[]) =>
     void this.events.push(['send', queue, offset, bytesOf(message), at, [...lightQueues]]);
@@ -727,6 +730,7 @@ class RecordMaker {
     // One that was begun before leaves nothing behind.
     encoder.begin(1);
     encoder.addUnhold({ kind: 'half', id: 1, dueAt: 1 });
+    encoder.addChange({ key: 'left', value: undefined, revision: 1 });
     encoder.begin(at);
     const events: Event[] = this.messages().map((message) => {
       const [queue, offset, lightQueues] = [this.serial, this.large, this.serials];
@@ -752,6 +756,15 @@ class RecordMaker {
       const key = this.heldKey();
       encoder.addUnhold(key);
       events.push(['unhold', key]);
+    }
+    for (let i = random.chance(0.5) ? random.below(4) : 0; i > 0; i--) {
+      const entry = {
+        key: random.text(30),
+        value: random.chance(0.7) ? random.bytes(99) : undefined,
+        revision: this.large,
+      };
+      encoder.addChange(entry);
+      events.push(['change', entry.key, entry.value?.toString('hex'), entry.revision]);
     }
     encoder.writeTo(target);
     return events;
@@ -795,5 +808,5 @@ void t.test('every record reads as it was written', async (t) => {
     t.comment(`GANTRY_SEED=${seed + round} repeats this`);
     return void t.strictSame(recorder.events, expected, `from ${start}`);
   }
-  t.equal(kinds.size, 19, 'all of them');
+  t.equal(kinds.size, 20, 'all of them');
 });

@@ -1,0 +1,150 @@
+import { isUtf8 } from 'node:buffer';
+import type { Principal } from '../../core/ports/authenticator.ts';
+import { OutgoingMessage } from '../../core/ports/message-engine.ts';
+import type { PublishView } from './codec/decoder.ts';
+import { PacketType, type AcknowledgementType } from './codec/packet.ts';
+import { ReasonCode } from './codec/reason-code.ts';
+import type { MqttContext, PublishTarget } from './mqtt-context.ts';
+import { extended, type RouteAddition } from './route-addition.ts';
+import type { Publisher } from './turn.ts';
+import type { MqttSession } from './session/mqtt-session.ts';
+import { InboundAliases } from './session/topic-aliases.ts';
+
+/** What the messages of a client need of the connection they come in on. */
+export interface Receiver {
+  /** Acknowledges; a reason code that the version cannot say ends the connection. */
+  acknowledge(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void;
+  disconnect(reasonCode: number, reason: string): void;
+  /** There is room for more again, or no more. */
+  setFull(isFull: boolean): void;
+}
+
+/** Messages from a client to the broker. */
+export class Inbound implements Publisher {
+  private readonly context: MqttContext;
+  private readonly receiver: Receiver;
+  private readonly session: MqttSession;
+  private readonly principal: Principal;
+  private readonly aliases = new InboundAliases();
+  private isNamed = false;
+  private lastTopicName: string | undefined;
+  private lastTarget: PublishTarget | undefined;
+  private lastExtended: { target: PublishTarget; isAliased: boolean; addition: RouteAddition } | undefined;
+  /** QoS 1 and 2 messages received and not yet stored. */
+  private storing = 0;
+  /** Packet identifiers of the QoS 2 messages among them. */
+  private readonly storingOnce = new Set<number>();
+
+  constructor(context: MqttContext, receiver: Receiver, session: MqttSession, principal: Principal) {
+    this.context = context;
+    this.receiver = receiver;
+    this.session = session;
+    this.principal = principal;
+  }
+
+  /** Whether the client's messages bear its name, because it wants not to get them itself. */
+  set named(isNamed: boolean) {
+    this.isNamed = isNamed;
+    this.lastExtended = undefined;
+  }
+
+  publish(publish: PublishView): void {
+    const topicName = this.topicNameOf(publish);
+    if (topicName === undefined) return;
+    const { packetIdentifier, qos } = publish;
+    // [MQTT-4.3.3-10]: sent again, for lack of an answer.
+    if (qos === 2 && this.session.core.received.has(packetIdentifier)) return this.repeated(packetIdentifier);
+    const target = this.targetOf(topicName);
+    const { turn, options } = this.context;
+    const refusal = target.refusal === 0 ? this.problemWith(publish) : target.refusal;
+    if (qos === 2) this.storingOnce.add(packetIdentifier);
+    if (refusal !== 0) turn.refuse(this, packetIdentifier, refusal);
+    else turn.publish(this, packetIdentifier, this.outgoing(publish, target, topicName));
+    // Clients are known to ignore Receive Maximum: one that sends more is read more slowly instead of cut off.
+    if (packetIdentifier !== 0 && ++this.storing === options.receiveMaximum) this.receiver.setFull(true);
+  }
+
+  /** The message is stored, or refused with the reason. */
+  published(packetIdentifier: number, reasonCode: number): void {
+    if (this.storing-- === this.context.options.receiveMaximum) this.receiver.setFull(false);
+    const isOnce = this.storingOnce.delete(packetIdentifier);
+    if (isOnce && reasonCode >= 0x80) void this.session.core.release(packetIdentifier);
+    this.receiver.acknowledge(isOnce ? PacketType.pubrec : PacketType.puback, packetIdentifier, reasonCode);
+  }
+
+  /** PUBREL: the client does not send the message again, and the identifier may stand for another one. */
+  release(packetIdentifier: number): void {
+    const { core } = this.session;
+    if (!core.received.has(packetIdentifier) || this.storingOnce.has(packetIdentifier)) {
+      this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, ReasonCode.packetIdentifierNotFound);
+      return;
+    }
+    if (!core.isDurable) {
+      core.received.delete(packetIdentifier);
+      this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, ReasonCode.success);
+      return;
+    }
+    // Forgotten first: a crash after PUBCOMP must not take the next message of that identifier for this one.
+    core.release(packetIdentifier).then(
+      () => this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, ReasonCode.success),
+      (error: unknown) => this.context.log.error({ err: error }, 'a packet identifier could not be released'),
+    );
+  }
+
+  private repeated(packetIdentifier: number): void {
+    // Still being stored: the answer comes.
+    if (this.storingOnce.has(packetIdentifier)) return;
+    this.receiver.acknowledge(PacketType.pubrec, packetIdentifier, ReasonCode.success);
+  }
+
+  private outgoing(publish: PublishView, target: PublishTarget, topicName: string): OutgoingMessage {
+    const { translator, nowMs } = this.context;
+    const message = translator.message(publish, nowMs, this.additionOf(publish, target, topicName));
+    const outgoing = new OutgoingMessage(target.topic, target.address, message);
+    if (publish.qos === 2) outgoing.changes = this.session.core.receive(publish.packetIdentifier);
+    return outgoing;
+  }
+
+  /** What the target adds, and what only this connection knows of the message. */
+  private additionOf(publish: PublishView, target: PublishTarget, topicName: string): RouteAddition | undefined {
+    const isAliased = publish.topicName === '';
+    if (!isAliased && !this.isNamed) return target.addition;
+    const { lastExtended } = this;
+    if (lastExtended?.target === target && lastExtended.isAliased === isAliased) return lastExtended.addition;
+    const publisher = this.isNamed ? this.session.core.clientId : undefined;
+    const addition = extended(target.addition, isAliased ? topicName : undefined, publisher);
+    this.lastExtended = { target, isAliased, addition };
+    return addition;
+  }
+
+  /** Undefined when the connection ends for it. */
+  private topicNameOf({ topicName, topicAlias }: PublishView): string | undefined {
+    if (topicAlias === 0) return topicName;
+    if (topicAlias > this.context.options.topicAliasMax) {
+      this.receiver.disconnect(ReasonCode.topicAliasInvalid, 'the topic alias is larger than the maximum in CONNACK');
+      return undefined;
+    }
+    if (topicName !== '') {
+      this.aliases.set(topicAlias, topicName);
+      return topicName;
+    }
+    const known = this.aliases.get(topicAlias);
+    if (known === undefined) this.receiver.disconnect(ReasonCode.protocolError, 'the topic alias stands for nothing');
+    return known;
+  }
+
+  /** A reason code, 0 for none. */
+  private problemWith({ buffer, isText, payloadStart, payloadEnd }: PublishView): number {
+    if (!isText || !this.context.options.payloadFormatCheck) return 0;
+    return isUtf8(buffer.subarray(payloadStart, payloadEnd)) ? 0 : ReasonCode.payloadFormatInvalid;
+  }
+
+  private targetOf(topicName: string): PublishTarget {
+    // The decoder hands out the same string for the same bytes, so this rarely compares characters.
+    if (topicName === this.lastTopicName && this.lastTarget !== undefined) return this.lastTarget;
+    const target = this.context.publishTarget(topicName, this.principal);
+    this.lastTopicName = topicName;
+    this.lastTarget = target;
+    return target;
+  }
+}

@@ -1,0 +1,10 @@
+/** Counters since the start, of all connections of one adapter. */
+export class MqttMetrics {
+  connectionsOpened = 0;
+  bytesReceived = 0;
+  bytesSent = 0;
+  publishReceived = 0;
+  publishSent = 0;
+  /** QoS 0 deliveries given up because the subscriber did not keep up. */
+  droppedQos0 = 0;
+}

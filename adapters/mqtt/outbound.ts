@@ -1,0 +1,366 @@
+import type { LiveSubscriber } from '../../core/broker.ts';
+import type { Message, StoredMessage } from '../../core/model/message.ts';
+import { ACKNOWLEDGEMENT_BYTES_MAX, encodeAcknowledgement, encodePublish, publishLength } from './codec/encoder.ts';
+import { PacketType, type ProtocolVersion, type Qos } from './codec/packet.ts';
+import { ReasonCode } from './codec/reason-code.ts';
+import type { MqttContext } from './mqtt-context.ts';
+import type { Output } from './output.ts';
+import type { Agreement } from './session/connect.ts';
+import type { Feed } from './session/feed.ts';
+import { Phase, type Inflight, type InflightMessage } from './session/inflight.ts';
+import { Matching, type Match } from './session/matching.ts';
+import type { MqttSession } from './session/mqtt-session.ts';
+import { OutboundAliases } from './session/topic-aliases.ts';
+import { addedProperties } from './translate.ts';
+
+/** Messages read from the store for one connection before another one has its turn. */
+const PULL_MAX = 1000;
+const PULL_BYTES_MAX = 256 * 1024;
+
+/** What the deliveries need of the connection they go out on. */
+export interface Link {
+  readonly version: ProtocolVersion;
+  readonly isOpen: boolean;
+  /** The socket has more to write than it should. */
+  readonly isBlocked: boolean;
+  readonly output: Output;
+  becomeDirty(): void;
+  /** `pull` is called in this turn. */
+  becomeReady(): void;
+  disconnect(reasonCode: number, reason: string): void;
+}
+
+interface Held {
+  readonly message: Message;
+  readonly match: Match;
+  readonly qos: 1 | 2;
+  readonly packetIdentifier: number;
+  readonly retain: boolean;
+}
+
+/** Messages from the subscriptions of a session to its client. */
+export class Outbound implements LiveSubscriber {
+  readonly matching: Matching;
+  private readonly context: MqttContext;
+  private readonly link: Link;
+  private readonly session: MqttSession;
+  private readonly inflight: Inflight;
+  private readonly packetBytesMax: number;
+  private readonly aliases: OutboundAliases | undefined;
+  /** Subscriptions that may have something to read. */
+  private readonly ready = new Set<Feed>();
+  /** Unsubscribed, and up to where they are read. */
+  private readonly retiring = new Map<Feed, number>();
+  private readonly retained: { readonly feed: Feed; readonly messages: Iterator<Message> }[] = [];
+  private isResending = false;
+  /** A QoS 2 message is sent, and released, when it is written down how far it is: a crash must not double it. */
+  private held: Held[] = [];
+  private releases: number[] = [];
+  private isSaving = false;
+  private isHolding = false;
+
+  constructor(context: MqttContext, link: Link, session: MqttSession, agreement: Agreement) {
+    this.context = context;
+    this.link = link;
+    this.session = session;
+    this.inflight = session.inflight;
+    this.packetBytesMax = agreement.packetBytesMax;
+    this.matching = new Matching(session.core.clientId, (message) => context.broker.view(message));
+    this.aliases = agreement.topicAliasMax > 0 ? new OutboundAliases(agreement.topicAliasMax) : undefined;
+    this.inflight.begin(agreement.inflightMax);
+    session.core.onReady = (subscription) => this.markReady(subscription as Feed);
+  }
+
+  get hasReady(): boolean {
+    return this.ready.size > 0 || this.retained.length > 0;
+  }
+
+  /** Goes on where the last connection ended: first what was on its way, in its order [MQTT-4.4.0-1], then the rest. */
+  resume(): void {
+    this.matching.update(this.session.feeds.values());
+    for (const feed of this.session.feeds.values()) {
+      if (feed.cursor !== undefined) this.ready.add(feed);
+      if (feed.options.awaitsRetained === true) this.deliverRetained(feed);
+    }
+    if (this.inflight.isResent) this.link.becomeReady();
+    else this.resend();
+  }
+
+  /** The subscriptions changed. */
+  update(): void {
+    this.matching.update(this.session.feeds.values());
+  }
+
+  markReady(feed: Feed): void {
+    this.ready.add(feed);
+    this.link.becomeReady();
+  }
+
+  /** The subscription is gone. Where others may have left messages to it, they still come before it is closed. */
+  async retire(feed: Feed): Promise<void> {
+    const cursor = feed.cursor!;
+    const end = this.matching.mayOverlap ? await cursor.end() : cursor.offset;
+    if (cursor.offset < end && this.link.isOpen) {
+      this.retiring.set(feed, end);
+      return this.markReady(feed);
+    }
+    this.ready.delete(feed);
+    await cursor.close();
+  }
+
+  /** The connection is gone. */
+  close(): void {
+    for (const feed of this.retiring.keys()) this.closeCursor(feed);
+    this.retiring.clear();
+    this.ready.clear();
+  }
+
+  /** Sends the retained messages that the subscription's filter matches, before what is published from now on. */
+  deliverRetained(feed: Feed): void {
+    this.retained.push({ feed, messages: this.context.broker.retained(feed.filter)[Symbol.iterator]() });
+    this.link.becomeReady();
+  }
+
+  /** At QoS 0: now or never. */
+  deliver(message: Message, address: string): void {
+    const { link, context } = this;
+    const match = this.matching.live(message, address);
+    if (match === undefined) return;
+    if (link.isBlocked || link.output.isOver(context.options.outputBytesMax)) {
+      context.metrics.droppedQos0++;
+      return;
+    }
+    this.send(message, match, 0, 0, false, match.retainAsPublished && message.isRetained);
+  }
+
+  /** Reads from the store what the client has room for. */
+  pull(): void {
+    const { link, inflight } = this;
+    if (!link.isOpen || link.isBlocked || this.isHolding || !inflight.isResent) return;
+    if (this.retained.length > 0 && !this.pullRetained()) return;
+    let pulled = 0;
+    while (!this.isHolding && inflight.room > 0 && !link.output.isOver(this.context.options.outputBytesMax)) {
+      const count = this.pullSome(Math.min(inflight.room, PULL_MAX));
+      if (count === 0) return;
+      pulled += count;
+      if (pulled >= PULL_MAX) return link.becomeReady();
+    }
+  }
+
+  onAcknowledgement(type: 4 | 5 | 7, packetIdentifier: number, reasonCode: number): void {
+    const phase = this.inflight.phase(packetIdentifier);
+    if (type === PacketType.pubrec) return this.onPubrec(packetIdentifier, phase, reasonCode);
+    const awaited = type === PacketType.puback ? Phase.published : Phase.released;
+    if (phase === awaited) this.done(packetIdentifier);
+    else if (phase !== Phase.none) {
+      this.link.disconnect(ReasonCode.protocolError, 'the acknowledgement is not the one this message is waiting for');
+    }
+  }
+
+  private onPubrec(packetIdentifier: number, phase: Phase, reasonCode: number): void {
+    if (phase === Phase.published) {
+      return this.link.disconnect(ReasonCode.protocolError, 'PUBREC answers a QoS 1 message');
+    }
+    // [MQTT-4.3.3-4]: with 0x80 or more the message is not released but done.
+    if (phase === Phase.publishedOnce && reasonCode >= 0x80) return this.done(packetIdentifier);
+    if (phase === Phase.publishedOnce) {
+      this.inflight.release(packetIdentifier);
+      if (this.session.core.isDurable) {
+        this.releases.push(packetIdentifier);
+        return this.saveSoon();
+      }
+    }
+    const isKnown = phase !== Phase.none;
+    return this.acknowledge(packetIdentifier, isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound);
+  }
+
+  private done(packetIdentifier: number): void {
+    this.inflight.done(packetIdentifier);
+    this.session.core.touch();
+    if (!this.inflight.isResent) this.resend();
+    else if (this.hasReady) this.link.becomeReady();
+  }
+
+  /** @returns how many messages were read; 0 when there are none at hand */
+  private pullSome(max: number): number {
+    for (const feed of this.ready) {
+      // Off the list first: a cursor that comes back empty may call back at once.
+      this.ready.delete(feed);
+      const cursor = feed.cursor!;
+      const messages = cursor.read(max, PULL_BYTES_MAX);
+      if (messages.length === 0) continue;
+      // Last in line, so that no subscription starves the others.
+      this.ready.add(feed);
+      this.sendAll(feed, messages, cursor.readFrom);
+      if (this.retiring.size > 0) this.checkRetired(feed);
+      this.session.core.touch();
+      return messages.length;
+    }
+    return 0;
+  }
+
+  private checkRetired(feed: Feed): void {
+    if (feed.cursor!.offset < (this.retiring.get(feed) ?? Infinity)) return;
+    this.retiring.delete(feed);
+    this.ready.delete(feed);
+    this.closeCursor(feed);
+  }
+
+  private closeCursor({ cursor }: Feed): void {
+    cursor!.close().catch((error: unknown) => this.context.log.error({ err: error }, 'a cursor could not be closed'));
+  }
+
+  private sendAll(feed: Feed, messages: readonly StoredMessage[], from: number): void {
+    const { matching } = this;
+    const { nowMs } = this.context;
+    for (let i = 0; i < messages.length; i++) {
+      const message = messages[i]!;
+      if (message.isExpired(nowMs)) continue;
+      const match = matching.of(feed, message);
+      if (match === undefined) continue;
+      const retain = match.retainAsPublished && message.isRetained;
+      const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
+      if (qos === 0) this.send(message, match, 0, 0, false, retain);
+      else this.sendOrHold(message, match, qos, this.inflight.take(qos, feed, from + i, undefined), retain);
+    }
+  }
+
+  private sendOrHold(message: Message, match: Match, qos: 1 | 2, packetIdentifier: number, retain: boolean): void {
+    // In the order they were read, so one that has to wait holds back those behind it.
+    if (this.isHolding || (qos === 2 && this.session.core.isDurable)) {
+      this.held.push({ message, match, qos, packetIdentifier, retain });
+      this.isHolding = true;
+      this.saveSoon();
+    } else if (!this.send(message, match, qos, packetIdentifier, false, retain)) this.inflight.done(packetIdentifier);
+  }
+
+  /** @returns false when there is no room for all of them */
+  private pullRetained(): boolean {
+    for (let next = this.retained[0]; next !== undefined; next = this.retained[0]) {
+      const { feed, messages } = next;
+      for (;;) {
+        const { output } = this.link;
+        if (this.inflight.room === 0 || output.isOver(this.context.options.outputBytesMax)) return false;
+        const { done, value: message } = messages.next();
+        if (done === true) break;
+        this.sendRetained(feed, message);
+      }
+      this.retained.shift();
+      // Also undefined when it was unsubscribed meanwhile.
+      if (feed.options.awaitsRetained === true) feed.options = { ...feed.options, awaitsRetained: false };
+      this.session.core.touch();
+    }
+    return true;
+  }
+
+  private sendRetained(feed: Feed, message: Message): void {
+    if (message.isExpired(this.context.nowMs)) return;
+    const match = this.matching.alone(feed, message);
+    if (match === undefined) return;
+    const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
+    // [MQTT-3.3.1-8]: the flag says that it is an old message.
+    if (qos === 0) this.send(message, match, 0, 0, false, true);
+    else this.sendOrHold(message, match, qos, this.inflight.take(qos, undefined, 0, message), true);
+  }
+
+  private resend(): void {
+    if (this.isResending) return;
+    this.isResending = true;
+    this.resendAll()
+      .finally(() => (this.isResending = false))
+      .catch((error: unknown) => {
+        this.context.log.error({ err: error, client: this.session.core.clientId }, 'messages could not be read again');
+        this.link.disconnect(ReasonCode.unspecifiedError, 'messages could not be read again');
+      });
+  }
+
+  private async resendAll(): Promise<void> {
+    for (let next = this.inflight.nextResent(); next !== undefined; next = this.inflight.nextResent()) {
+      if (next.phase === Phase.released) {
+        this.acknowledge(next.packetIdentifier, ReasonCode.success);
+        continue;
+      }
+      const message = await this.messageAgain(next);
+      if (!this.link.isOpen) return;
+      if (message === undefined || !this.sendAgain(next, message)) this.inflight.done(next.packetIdentifier);
+    }
+    if (this.inflight.isResent) this.link.becomeReady();
+  }
+
+  private async messageAgain({ feed, position, kept }: InflightMessage): Promise<Message | undefined> {
+    return kept === undefined ? feed?.cursor?.again(position) : (kept as Message);
+  }
+
+  private sendAgain({ packetIdentifier, phase, feed }: InflightMessage, message: Message): boolean {
+    const match = feed && this.matching.alone(feed, message);
+    const retain = feed === undefined || (match?.retainAsPublished === true && message.isRetained);
+    return this.send(message, match, phase === Phase.published ? 1 : 2, packetIdentifier, true, retain);
+  }
+
+  /** What is held is sent when the session, as it is at the end of this turn, is durable. */
+  private saveSoon(): void {
+    if (this.isSaving) return;
+    this.isSaving = true;
+    this.context.broker.clock.soon(() => void this.save());
+  }
+
+  private async save(): Promise<void> {
+    while (this.held.length > 0 || this.releases.length > 0) {
+      const { held, releases } = this;
+      this.held = [];
+      this.releases = [];
+      await this.session.core.save();
+      if (!this.link.isOpen) return;
+      for (const packetIdentifier of releases) this.acknowledge(packetIdentifier, ReasonCode.success);
+      for (const { message, match, qos, packetIdentifier, retain } of held) {
+        if (!this.send(message, match, qos, packetIdentifier, false, retain)) this.inflight.done(packetIdentifier);
+      }
+      this.isHolding = this.held.length > 0;
+    }
+    this.isSaving = false;
+    if (this.hasReady) this.link.becomeReady();
+  }
+
+  /** PUBREL. */
+  private acknowledge(packetIdentifier: number, reasonCode: number): void {
+    const { output, version } = this.link;
+    output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
+    const { chunk, used } = output;
+    output.used = encodeAcknowledgement(chunk, used, PacketType.pubrel, packetIdentifier, reasonCode, version);
+    this.link.becomeDirty();
+  }
+
+  /** @returns false when the packet is larger than the client takes: it is as if it had been sent [MQTT-3.1.2-25] */
+  private send(
+    message: Message,
+    match: Match | undefined,
+    qos: Qos,
+    packetIdentifier: number,
+    dup: boolean,
+    retain: boolean,
+  ): boolean {
+    const { context, link } = this;
+    const { output, version } = link;
+    if (message.isPlain && version !== 5 && qos === message.qos && !dup && !retain) {
+      if (message.bytes > this.packetBytesMax) return false;
+      output.append(message.buffer, message.start, message.end);
+      if (qos !== 0) output.patchUint16(message.end - message.addressEnd, packetIdentifier);
+      link.becomeDirty();
+      return true;
+    }
+    const source = context.outbound.publishSource(message);
+    const alias = this.aliases?.use(message.address, source);
+    const added =
+      version === 5 ? addedProperties(message, match?.identifiers ?? null, alias, context.broker.clock) : null;
+    const bytes = publishLength(source, version, qos, added);
+    if (bytes > this.packetBytesMax) {
+      if (alias !== undefined) this.aliases!.unsent(message.address);
+      return false;
+    }
+    output.reserve(bytes);
+    const { chunk, used } = output;
+    output.used = encodePublish(chunk, used, source, version, qos, dup, retain, packetIdentifier, added);
+    link.becomeDirty();
+    return true;
+  }
+}
