@@ -25,14 +25,15 @@ import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
-import type { ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
+import type { Arrival, ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
 import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
 import { DEFAULT_RETAINED_OPTIONS, RetainedMessages, type RetainedOptions } from './sessions/retained-messages.ts';
+import { SharedSubscriptions } from './sessions/shared-subscriptions.ts';
 import { Wills, type Will } from './sessions/wills.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
-export type { ClientSession, Cursor, LiveSubscriber, RoutedFields, SessionState, SessionSubscription, Will };
+export type { Arrival, ClientSession, Cursor, LiveSubscriber, RoutedFields, SessionState, SessionSubscription, Will };
 
 export interface BrokerPorts {
   readonly engine: MessageEngine;
@@ -62,6 +63,7 @@ export class Broker {
   readonly groups: ConsumerGroups;
   readonly sessions: ClientSessions;
   readonly wills: Wills;
+  readonly shared: SharedSubscriptions;
   readonly clock: Clock;
   readonly options: BrokerOptions;
   private readonly ports: BrokerPorts;
@@ -86,16 +88,24 @@ export class Broker {
     this.retainedMessages = new RetainedMessages(meta, clock, options.retained ?? DEFAULT_RETAINED_OPTIONS);
     this.sending = new Sending(engine, this.topics, this.router, this.retainedMessages, options.bodyBytesMax);
     const { router } = this;
+    this.shared = new SharedSubscriptions(
+      engine,
+      (filter, lightQueue) => router.bindLightQueue(filter, lightQueue),
+      (group) => this.groups.use(group),
+      (address) => this.topicOf(address),
+    );
     this.sessions = new ClientSessions(
       meta,
-      (filter, onReady, how) => router.openCursor(filter, onReady, how),
+      { openCursor: (filter, onReady, how) => router.openCursor(filter, onReady, how), shared: this.shared },
       clock,
       ports.log,
       options.sessions ?? DEFAULT_SESSIONS_OPTIONS,
     );
     this.wills = new Wills(meta, clock, ports.log, (batch) => this.sending.send(batch));
     this.renewal = new LeaseRenewal(engine, clock);
-    this.receiving = new Receiving(engine, this.topics, this.groups, this.renewal, clock, (m) => this.view(m));
+    const view = (message: Message): MessageView => this.view(message);
+    const sharedSource = (group: string, topic: string) => this.shared.sourceOfTopic(group, topic);
+    this.receiving = new Receiving(engine, this.topics, this.groups, this.renewal, clock, view, sharedSource);
   }
 
   async start(): Promise<void> {

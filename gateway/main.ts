@@ -70,8 +70,8 @@ async function run(config: Config): Promise<void> {
     log.error({ err: error }, 'uncaught exception');
     process.exit(1);
   });
-  for (const { protocol, address } of gateway.listeners) {
-    log.info({ protocol, ...address }, `${protocol} listens on ${address.host}:${address.port}`);
+  for (const { protocol, transport, address } of gateway.listeners) {
+    log.info({ protocol, transport, ...address }, `${protocol} listens on ${address.host}:${address.port}`);
   }
   if (config.users.length === 0) log.warn({}, 'there are no users: everyone who can reach the gateway may come in');
   const { type, dir, flush } = config.engine;

@@ -43,6 +43,7 @@ export class MqttContext {
   private readonly clients = new Map<string, Connection>();
   private readonly targets = new Map<string, PublishTarget>();
   private assigned = 0;
+  private connectionNumber = 0;
   private onEmpty: (() => void) | undefined;
 
   constructor(broker: Broker, options: MqttOptions, log: Logger) {
@@ -85,6 +86,11 @@ export class MqttContext {
 
   readClock(): void {
     this.nowMs = this.broker.clock.now();
+  }
+
+  /** Unique in this process. */
+  newConnectionNumber(): number {
+    return ++this.connectionNumber;
   }
 
   /** Unique in this process and very likely beyond it. */

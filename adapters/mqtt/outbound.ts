@@ -11,6 +11,7 @@ import { Phase, type Inflight, type InflightMessage } from './session/inflight.t
 import { Matching, type Match } from './session/matching.ts';
 import type { MqttSession } from './session/mqtt-session.ts';
 import { OutboundAliases } from './session/topic-aliases.ts';
+import { isLease, SharedFeeds } from './shared-feeds.ts';
 import { addedProperties } from './translate.ts';
 
 /** Messages read from the store for one connection before another one has its turn. */
@@ -47,6 +48,7 @@ export class Outbound implements LiveSubscriber {
   private readonly inflight: Inflight;
   private readonly packetBytesMax: number;
   private readonly aliases: OutboundAliases | undefined;
+  readonly shared: SharedFeeds;
   /** Subscriptions that may have something to read. */
   private readonly ready = new Set<Feed>();
   /** Unsubscribed, and up to where they are read. */
@@ -69,10 +71,13 @@ export class Outbound implements LiveSubscriber {
     this.aliases = agreement.topicAliasMax > 0 ? new OutboundAliases(agreement.topicAliasMax) : undefined;
     this.inflight.begin(agreement.inflightMax);
     session.core.onReady = (subscription) => this.markReady(subscription as Feed);
+    this.shared = new SharedFeeds(context, `${session.core.clientId} ${context.newConnectionNumber()}`, () =>
+      link.becomeReady(),
+    );
   }
 
   get hasReady(): boolean {
-    return this.ready.size > 0 || this.retained.length > 0;
+    return this.ready.size > 0 || this.retained.length > 0 || !this.shared.isEmpty;
   }
 
   /** Goes on where the last connection ended: first what was on its way, in its order [MQTT-4.4.0-1], then the rest. */
@@ -80,6 +85,7 @@ export class Outbound implements LiveSubscriber {
     this.matching.update(this.session.feeds.values());
     for (const feed of this.session.feeds.values()) {
       if (feed.cursor !== undefined) this.ready.add(feed);
+      if (feed.share !== undefined) this.shared.add(feed);
       if (feed.options.awaitsRetained === true) this.deliverRetained(feed);
     }
     if (this.inflight.isResent) this.link.becomeReady();
@@ -93,6 +99,12 @@ export class Outbound implements LiveSubscriber {
 
   markReady(feed: Feed): void {
     this.ready.add(feed);
+    this.link.becomeReady();
+  }
+
+  /** Takes part in a shared subscription. */
+  share(feed: Feed): void {
+    this.shared.add(feed);
     this.link.becomeReady();
   }
 
@@ -113,6 +125,12 @@ export class Outbound implements LiveSubscriber {
     for (const feed of this.retiring.keys()) this.closeCursor(feed);
     this.retiring.clear();
     this.ready.clear();
+    if (this.shared.isEmpty) return;
+    // Their leases go to the others; what was received already stays the client's.
+    for (const { packetIdentifier, phase, kept } of this.inflight.all()) {
+      if (isLease(kept) && phase !== Phase.released) this.inflight.done(packetIdentifier);
+    }
+    this.shared.close();
   }
 
   /** Sends the retained messages that the subscription's filter matches, before what is published from now on. */
@@ -138,6 +156,7 @@ export class Outbound implements LiveSubscriber {
     const { link, inflight } = this;
     if (!link.isOpen || link.isBlocked || this.isHolding || !inflight.isResent) return;
     if (this.retained.length > 0 && !this.pullRetained()) return;
+    if (!this.shared.isEmpty) this.pullShared();
     let pulled = 0;
     while (!this.isHolding && inflight.room > 0 && !link.output.isOver(this.context.options.outputBytesMax)) {
       const count = this.pullSome(Math.min(inflight.room, PULL_MAX));
@@ -151,8 +170,10 @@ export class Outbound implements LiveSubscriber {
     const phase = this.inflight.phase(packetIdentifier);
     if (type === PacketType.pubrec) return this.onPubrec(packetIdentifier, phase, reasonCode);
     const awaited = type === PacketType.puback ? Phase.published : Phase.released;
-    if (phase === awaited) this.done(packetIdentifier);
-    else if (phase !== Phase.none) {
+    if (phase === awaited) {
+      if (type === PacketType.puback) this.settleShared(packetIdentifier, reasonCode);
+      this.done(packetIdentifier);
+    } else if (phase !== Phase.none) {
       this.link.disconnect(ReasonCode.protocolError, 'the acknowledgement is not the one this message is waiting for');
     }
   }
@@ -161,6 +182,7 @@ export class Outbound implements LiveSubscriber {
     if (phase === Phase.published) {
       return this.link.disconnect(ReasonCode.protocolError, 'PUBREC answers a QoS 1 message');
     }
+    if (phase === Phase.publishedOnce) this.settleShared(packetIdentifier, reasonCode);
     // [MQTT-4.3.3-4]: with 0x80 or more the message is not released but done.
     if (phase === Phase.publishedOnce && reasonCode >= 0x80) return this.done(packetIdentifier);
     if (phase === Phase.publishedOnce) {
@@ -172,6 +194,15 @@ export class Outbound implements LiveSubscriber {
     }
     const isKnown = phase !== Phase.none;
     return this.acknowledge(packetIdentifier, isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound);
+  }
+
+  /** The answer of a client that shares the work with others decides over the message's lease. */
+  private settleShared(packetIdentifier: number, reasonCode: number): void {
+    if (this.shared.isEmpty) return;
+    const kept = this.inflight.keptOf(packetIdentifier);
+    if (!isLease(kept)) return;
+    if (reasonCode >= 0x80) this.shared.retry(kept);
+    else this.shared.acknowledge(kept);
   }
 
   private done(packetIdentifier: number): void {
@@ -232,6 +263,24 @@ export class Outbound implements LiveSubscriber {
       this.isHolding = true;
       this.saveSoon();
     } else if (!this.send(message, match, qos, packetIdentifier, false, retain)) this.inflight.done(packetIdentifier);
+  }
+
+  private pullShared(): void {
+    const { link, inflight, shared, context } = this;
+    while (!this.isHolding && inflight.room > 0 && !link.output.isOver(context.options.outputBytesMax)) {
+      const leased = shared.next();
+      if (leased === undefined) return;
+      const { feed, delivery } = leased;
+      const { message } = delivery;
+      const match = message.isExpired(context.nowMs) ? undefined : this.matching.alone(feed, message);
+      const qos: Qos = match === undefined || message.qos < match.qos ? message.qos : match.qos;
+      if (match !== undefined && qos > 0) {
+        this.sendOrHold(message, match, qos as 1 | 2, inflight.take(qos as 1 | 2, feed, 0, delivery), false);
+        continue;
+      }
+      if (match !== undefined) this.send(message, match, 0, 0, false, false);
+      shared.acknowledge(delivery);
+    }
   }
 
   /** @returns false when there is no room for all of them */

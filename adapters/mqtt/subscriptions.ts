@@ -1,3 +1,4 @@
+import type { Arrival } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type {
@@ -15,7 +16,7 @@ import type { Outbound } from './outbound.ts';
 import { REASON_OF } from './reasons.ts';
 import type { Feed } from './session/feed.ts';
 import type { MqttSession } from './session/mqtt-session.ts';
-import { feedOptions, subscriptionRefusal } from './session/subscribe.ts';
+import { arrivalOf, feedOptions, subscriptionRefusal } from './session/subscribe.ts';
 
 /** Subscribes and unsubscribes: the session's part, and at QoS 0 that of the connection. */
 export class Subscriptions {
@@ -38,7 +39,7 @@ export class Subscriptions {
 
   /** Goes on with the subscriptions the session had. */
   resume(): void {
-    for (const feed of this.session.feeds.values()) if (feed.cursor === undefined) this.openLive(feed);
+    for (const feed of this.session.feeds.values()) if (isLive(feed)) this.openLive(feed);
   }
 
   /** The SUBACK, when the subscriptions are durable. */
@@ -91,10 +92,13 @@ export class Subscriptions {
     const refused = subscriptionRefusal(subscription, others, this.context.options) ?? this.forbidden(topicFilter);
     if (refused !== undefined) return refused;
     // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
-    const wantsRetained = retainHandling === 0 || (retainHandling === 1 && before === undefined);
+    const arrival = arrivalOf(subscription);
+    // Nor are they sent to shared subscriptions (section 4.8.2).
+    const wantsRetained =
+      typeof arrival === 'string' && (retainHandling === 0 || (retainHandling === 1 && before === undefined));
     try {
       const options = { ...feedOptions(subscription, properties), awaitsRetained: wantsRetained };
-      const feed = await this.open(topicFilter, options, before);
+      const feed = await this.open(topicFilter, options, arrival, before);
       if (wantsRetained) this.awaitingRetained.push(feed);
       return qos;
     } catch (error) {
@@ -104,13 +108,18 @@ export class Subscriptions {
   }
 
   /** The same subscription again goes on without a gap [MQTT-3.8.4-3]. */
-  private async open(topicFilter: string, options: Feed['options'], before: Feed | undefined): Promise<Feed> {
+  private async open(
+    topicFilter: string,
+    options: Feed['options'],
+    arrival: Arrival,
+    before: Feed | undefined,
+  ): Promise<Feed> {
     const { core } = this.session;
-    const hasCursor = options.qos > 0;
-    const isOther = before !== undefined && (before.cursor !== undefined) !== hasCursor;
+    const isOther = before !== undefined && typeof arrival === 'string' && isLive(before) !== (arrival === 'live');
     if (isOther) core.unsubscribe(topicFilter);
-    const feed = (await core.subscribe(topicFilter, options, hasCursor)) as Feed;
-    if (!hasCursor) this.openLive(feed);
+    const feed = (await core.subscribe(topicFilter, options, arrival)) as Feed;
+    if (isLive(feed)) this.openLive(feed);
+    else if (feed.share !== undefined) this.outbound.share(feed);
     else if (before?.cursor === undefined) this.outbound.markReady(feed);
     if (isOther) await this.closeFeed(before);
     return feed;
@@ -125,8 +134,12 @@ export class Subscriptions {
 
   /** What was sent can be sent again; what another subscription left to this one still comes. */
   private async closeFeed(feed: Feed): Promise<void> {
-    const { filter, cursor } = feed;
-    if (cursor === undefined) {
+    const { filter, share } = feed;
+    if (share !== undefined) {
+      this.outbound.shared.remove(feed);
+      return this.session.core.close(feed);
+    }
+    if (isLive(feed)) {
       this.live.get(filter)?.[Symbol.dispose]();
       this.live.delete(filter);
       return;
@@ -144,4 +157,8 @@ export class Subscriptions {
     const resource = { kind: 'topic' as const, topic: topicFilter, address: topicFilter };
     return this.context.broker.isAllowed(this.principal, 'SUB', resource) ? undefined : ReasonCode.notAuthorized;
   }
+}
+
+function isLive({ cursor, share }: Feed): boolean {
+  return cursor === undefined && share === undefined;
 }

@@ -36,6 +36,7 @@ export class Receiving {
   /** Topics that were read by a group since the start. */
   private readonly topicsRead = new Set<string>();
   private readonly view: (message: Message) => MessageView;
+  private readonly shared: (group: string, topic: string) => Source | undefined;
 
   constructor(
     engine: MessageEngine,
@@ -44,6 +45,7 @@ export class Receiving {
     renewal: LeaseRenewal,
     clock: Clock,
     view: (message: Message) => MessageView,
+    shared: (group: string, topic: string) => Source | undefined,
   ) {
     this.engine = engine;
     this.topics = topics;
@@ -51,6 +53,7 @@ export class Receiving {
     this.renewal = renewal;
     this.clock = clock;
     this.view = view;
+    this.shared = shared;
   }
 
   /**
@@ -67,7 +70,15 @@ export class Receiving {
     const deadline = this.clock.now() + call.waitMs;
     for (;;) {
       const waitMs = Math.max(0, deadline - this.clock.now());
-      const request = { ...call, max: Math.min(call.max, LIMITS.receiveBatchMax), bytesMax: RECEIVE_BYTES_MAX, waitMs };
+      // Members of a shared subscription and RocketMQ clients of its group share the work.
+      const source = call.source.kind === 'topic' ? this.shared(call.group, call.source.topic) : undefined;
+      const request = {
+        ...call,
+        source: source ?? call.source,
+        max: Math.min(call.max, LIMITS.receiveBatchMax),
+        bytesMax: RECEIVE_BYTES_MAX,
+        waitMs,
+      };
       const received = await this.engine.receive(request, signal);
       const wanted = filter === undefined ? received : await this.acknowledgeUnwanted(received, filter);
       if (wanted.length > 0 && call.renewFor !== undefined) this.renewal.add(wanted, call.renewFor);

@@ -23,13 +23,16 @@ class FilterBindings {
   readonly live = new Set<LiveSubscriber>();
   passing: Binding | undefined;
   durable: Binding | undefined;
+  /** Light queues that others read. */
+  readonly lightQueues = new Set<string>();
 
   constructor(filter: string) {
     this.filter = filter;
   }
 
   get isIdle(): boolean {
-    return this.live.size === 0 && this.passing?.hasCursors !== true && this.durable?.hasCursors !== true;
+    if (this.live.size > 0 || this.lightQueues.size > 0) return false;
+    return this.passing?.hasCursors !== true && this.durable?.hasCursors !== true;
   }
 }
 
@@ -84,6 +87,19 @@ export class AddressRouter {
     return cursor;
   }
 
+  /** References to every message whose address the filter matches go to the light queue, until disposed. */
+  bindLightQueue(filter: string, lightQueue: string): Disposable {
+    const bindings = this.bind(filter);
+    bindings.lightQueues.add(lightQueue);
+    this.routes.clear();
+    return {
+      [Symbol.dispose]: () => {
+        bindings.lightQueues.delete(lightQueue);
+        this.release(bindings);
+      },
+    };
+  }
+
   private bind(filter: string): FilterBindings {
     let bindings = this.bindings.get(filter);
     if (bindings === undefined) this.bindings.set(filter, (bindings = new FilterBindings(filter)));
@@ -100,9 +116,10 @@ export class AddressRouter {
     const lightQueues: string[] = [];
     // A subscriber with several matching filters gets one copy.
     const live = new Set<LiveSubscriber>();
-    for (const { passing, durable, live: subscribers } of this.bindings.match(address)) {
+    for (const { passing, durable, lightQueues: others, live: subscribers } of this.bindings.match(address)) {
       if (passing?.hasCursors === true) lightQueues.push(passing.lightQueue);
       if (durable?.hasCursors === true) lightQueues.push(durable.lightQueue);
+      for (const lightQueue of others) lightQueues.push(lightQueue);
       for (const subscriber of subscribers) live.add(subscriber);
     }
     const route = { hash: hashText(address), lightQueues, live: [...live] };

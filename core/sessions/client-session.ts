@@ -1,16 +1,31 @@
 import type { MetaChange, MetaStore } from '../ports/meta-store.ts';
 import type { Cursor } from '../routing/cursor.ts';
+import type { SharedSubscriptions } from './shared-subscriptions.ts';
 
 /** One subscription of a session. `options` are the adapter's own: plain JSON. */
 export interface SessionSubscription<Options = unknown> {
   readonly filter: string;
   options: Options;
-  /** Undefined where messages are only handed over live. */
+  /** Undefined where messages are handed over live, or leased to a group. */
   readonly cursor: Cursor | undefined;
+  /** Where the session shares the work with others. */
+  readonly share: Share | undefined;
 }
 
-/** Filter, options, where the cursor goes on, and from where on entries may be asked for again: null without a cursor. */
-export type StoredSubscription = readonly [string, unknown, number | null, number | null];
+/** A shared subscription: members of one name share what the address filter matches. */
+export interface Share {
+  readonly name: string;
+  readonly filter: string;
+}
+
+/** How messages of a subscription come: handed over live, through a cursor, or leased to one of those who share it. */
+export type Arrival = 'live' | 'cursor' | Share;
+
+/**
+ * Filter, options, where the cursor goes on, from where on entries may be asked for again (null without a cursor), and
+ * what it shares with whom.
+ */
+export type StoredSubscription = readonly [string, unknown, number | null, number | null, Share?];
 
 /** What is kept of a session under `session/<client id>`. */
 export interface StoredSession {
@@ -40,6 +55,7 @@ export type OpenCursor = (
 export interface SessionHome {
   readonly meta: MetaStore;
   readonly openCursor: OpenCursor;
+  readonly shared: SharedSubscriptions;
   /** The session changed in a way that is worth saving soon. */
   onTouched(session: ClientSession): void;
   onEnded(session: ClientSession): void;
@@ -80,18 +96,20 @@ export class ClientSession {
    * Adds a subscription, or changes the options of one; `save` makes it durable. One that changes between live and cursor
    * is another subscription, which the caller removes first.
    */
-  async subscribe(filter: string, options: unknown, hasCursor: boolean): Promise<SessionSubscription> {
+  async subscribe(filter: string, options: unknown, arrival: Arrival): Promise<SessionSubscription> {
     const known = this.subscriptions.get(filter);
     if (known !== undefined) {
       known.options = options;
       return known;
     }
-    return hasCursor ? this.addCursor(filter, options, undefined) : this.add({ filter, options, cursor: undefined });
+    if (arrival === 'cursor') return this.addCursor(filter, options, undefined);
+    if (arrival === 'live') return this.add({ filter, options, cursor: undefined, share: undefined });
+    return this.addShare(filter, options, arrival);
   }
 
   /** A subscription of an earlier run. */
-  async restore([filter, options, offset, keptFrom]: StoredSubscription): Promise<void> {
-    if (offset === null || keptFrom === null) return void this.add({ filter, options, cursor: undefined });
+  async restore([filter, options, offset, keptFrom, share]: StoredSubscription): Promise<void> {
+    if (offset === null || keptFrom === null) return void (await this.subscribe(filter, options, share ?? 'live'));
     const { cursor } = await this.addCursor(filter, options, offset);
     cursor!.keepFrom(keptFrom);
   }
@@ -99,17 +117,29 @@ export class ClientSession {
   private async addCursor(filter: string, options: unknown, from: number | undefined): Promise<SessionSubscription> {
     const onReady = (): void => this.onReady?.(subscription);
     const cursor = await this.home.openCursor(filter, onReady, { durable: this.isDurable, from });
-    const subscription: SessionSubscription = { filter, options, cursor };
+    const subscription: SessionSubscription = { filter, options, cursor, share: undefined };
     // Ended meanwhile: nobody else would close it.
     if (this.isEnded) await cursor.close();
     return this.add(subscription);
   }
 
-  /** Takes the subscription off; its cursor can still be read until it is closed. */
+  private async addShare(filter: string, options: unknown, share: Share): Promise<SessionSubscription> {
+    await this.home.shared.join(share.name, share.filter);
+    if (this.isEnded) await this.home.shared.leave(share.name, share.filter);
+    return this.add({ filter, options, cursor: undefined, share });
+  }
+
+  /** Takes the subscription off; its cursor, or its share, can still be read until `close`. */
   unsubscribe(filter: string): SessionSubscription | undefined {
     const subscription = this.subscriptions.get(filter);
     this.subscriptions.delete(filter);
     return subscription;
+  }
+
+  /** Of a subscription that was taken off. */
+  async close({ cursor, share }: SessionSubscription): Promise<void> {
+    await cursor?.close();
+    if (share !== undefined) await this.home.shared.leave(share.name, share.filter);
   }
 
   /** The client sends a message exactly once: remembered together with the message. */
@@ -149,7 +179,7 @@ export class ClientSession {
     if (this.isEnded) return;
     this.isEnded = true;
     this.home.onEnded(this);
-    const work: Promise<unknown>[] = [...this.subscriptions.values()].flatMap(({ cursor }) => cursor?.close() ?? []);
+    const work: Promise<unknown>[] = [...this.subscriptions.values()].map((subscription) => this.close(subscription));
     this.subscriptions.clear();
     if (this.isDurable) {
       work.push(this.home.meta.delete(this.key));
@@ -163,7 +193,8 @@ export class ClientSession {
       expiryMs: this.expiryMs,
       endedAt: this.endedAt,
       subscriptions: [...this.subscriptions.values()].map((subscription): StoredSubscription => {
-        const { filter, options, cursor } = subscription;
+        const { filter, options, cursor, share } = subscription;
+        if (share !== undefined) return [filter, options, null, null, share];
         return cursor === undefined
           ? [filter, options, null, null]
           : [filter, options, cursor.offset, this.keptFrom(subscription)];

@@ -6,7 +6,6 @@ import {
   ClientSession,
   RECEIVED_PREFIX,
   SESSION_PREFIX,
-  type OpenCursor,
   type SessionHome,
   type StoredSession,
 } from './client-session.ts';
@@ -32,7 +31,13 @@ export class ClientSessions {
   private touched: ClientSession[] = [];
   private timer: Disposable | undefined;
 
-  constructor(meta: MetaStore, openCursor: OpenCursor, clock: Clock, log: Logger, options: SessionsOptions) {
+  constructor(
+    meta: MetaStore,
+    { openCursor, shared }: Pick<SessionHome, 'openCursor' | 'shared'>,
+    clock: Clock,
+    log: Logger,
+    options: SessionsOptions,
+  ) {
     this.meta = meta;
     this.clock = clock;
     this.log = log;
@@ -40,6 +45,7 @@ export class ClientSessions {
     this.home = {
       meta,
       openCursor,
+      shared,
       onTouched: (session) => void this.touched.push(session),
       onEnded: (session) => {
         if (this.sessions.get(session.clientId) === session) this.sessions.delete(session.clientId);

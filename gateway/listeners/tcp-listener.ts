@@ -98,6 +98,13 @@ export class TcpListener {
     return { host: address, port };
   }
 
+  /** How the protocol is carried. */
+  get transport(): 'tcp' | 'tls' | 'ws' | 'wss' {
+    const { tls, webSocket } = this.settings;
+    if (webSocket === undefined) return tls === undefined ? 'tcp' : 'tls';
+    return tls === undefined ? 'ws' : 'wss';
+  }
+
   /** Sockets that are open, handshakes included. */
   get connectionCount(): number {
     return this.sockets.size;

@@ -28,7 +28,7 @@ const FEATURES = {
   retained: true,
   wills: true,
   persistentSessions: true,
-  sharedSubscriptions: false,
+  sharedSubscriptions: true,
 };
 type Feature = keyof typeof FEATURES;
 

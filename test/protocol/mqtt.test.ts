@@ -43,7 +43,6 @@ t.test('CONNECT', async (t) => {
     t.same(connack.properties, {
       receiveMaximum: 1024,
       maximumPacketSizeBytes: 4 * 1024 * 1024 + 128 * 1024,
-      sharedSubscriptionAvailable: false,
       topicAliasMaximum: 32,
     });
     named.destroy();

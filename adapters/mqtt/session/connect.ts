@@ -68,7 +68,6 @@ export function agree(packet: ConnectPacket, options: MqttOptions, assignedClien
   const granted: Properties = {
     receiveMaximum: options.receiveMaximum,
     maximumPacketSizeBytes: options.packetBytesMax,
-    sharedSubscriptionAvailable: false,
   };
   if (options.topicAliasMax > 0) granted.topicAliasMaximum = options.topicAliasMax;
   if (packet.clientIdentifier === '') granted.assignedClientIdentifier = clientIdentifier;

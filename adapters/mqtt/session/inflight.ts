@@ -91,6 +91,10 @@ export class Inflight {
     return this.at(this.numberOf(packetIdentifier)!);
   }
 
+  keptOf(packetIdentifier: number): Message | Delivery | undefined {
+    return this.kept[this.numberOf(packetIdentifier)! % this.kept.length];
+  }
+
   /** PUBREC was received. */
   release(packetIdentifier: number): void {
     this.phases[this.numberOf(packetIdentifier)! % this.phases.length] = Phase.released;

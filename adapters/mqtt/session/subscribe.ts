@@ -1,3 +1,4 @@
+import type { Arrival } from '../../../core/broker.ts';
 import type { Properties, Subscription } from '../codec/packet.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import { isShared } from '../codec/topic.ts';
@@ -11,10 +12,18 @@ export function subscriptionRefusal(
   subscriptions: number,
   options: MqttOptions,
 ): number | undefined {
-  if (isShared(subscription.topicFilter)) return ReasonCode.sharedSubscriptionsNotSupported;
   if (levelsOf(subscription.topicFilter) > options.topicLevelsMax) return ReasonCode.topicFilterInvalid;
   if (subscriptions >= options.subscriptionsPerClientMax) return ReasonCode.quotaExceeded;
   return undefined;
+}
+
+const SHARE_PREFIX = '$share/';
+
+/** How messages of a subscription come; `$share/<name>/<filter>` is a shared one. */
+export function arrivalOf({ topicFilter, qos }: Subscription): Arrival {
+  if (!isShared(topicFilter)) return qos > 0 ? 'cursor' : 'live';
+  const slash = topicFilter.indexOf('/', SHARE_PREFIX.length);
+  return { name: topicFilter.slice(SHARE_PREFIX.length, slash), filter: topicFilter.slice(slash + 1) };
 }
 
 export function feedOptions(subscription: Subscription, properties: Properties | undefined): FeedOptions {

@@ -28,7 +28,15 @@ async function setUp(t: Test, { countMax = 100, autoCreate = true, bytesMax = 1 
   const retained = new RetainedMessages(meta, clock, DEFAULT_RETAINED_OPTIONS);
   const sending = new Sending(engine, topics, router, retained, 1_000);
   const renewal = new LeaseRenewal(engine, clock);
-  const receiving = new Receiving(engine, topics, groups, renewal, clock, (message) => viewMessage(message, new Map()));
+  const receiving = new Receiving(
+    engine,
+    topics,
+    groups,
+    renewal,
+    clock,
+    (message) => viewMessage(message, new Map()),
+    () => undefined,
+  );
   t.teardown(() => engine.stop());
   return { clock, engine, meta, topics, groups, router, sending, renewal, receiving };
 }

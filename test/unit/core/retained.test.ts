@@ -157,7 +157,7 @@ void t.test('a retained message is stored with its message, in memory of its own
 /** As a client's session has it. */
 async function openCursor(broker: Broker, filter: string): Promise<Cursor> {
   const { session } = await broker.sessions.open('reader', { isClean: true, expiryMs: 0 });
-  return (await session.subscribe(filter, undefined, true)).cursor!;
+  return (await session.subscribe(filter, undefined, 'cursor')).cursor!;
 }
 
 void t.test('one that clears its address is delivered like any other', async (t) => {

@@ -5,6 +5,8 @@ import t from 'tap';
 import { DEFAULT_MQTT_OPTIONS } from '../../../adapters/mqtt/options.ts';
 import { ConfigError, loadConfig, parseConfig } from '../../../gateway/config/load.ts';
 
+const PAIR = 'certFile: a, keyFile: b';
+
 /** The message of the ConfigError that the text leads to. */
 function problemOf(text: string, ...overrides: string[]): string {
   try {
@@ -55,6 +57,20 @@ t.test('unknown keys and wrong values are refused with their path', async (t) =>
     ['retained: { countMax: 0 }', /retained\.countMax: /],
     ['log: { level: loud }', /log\.level: /],
     ['grpc: { tls: { certFile: a } }', /grpc\.tls\.keyFile: /],
+    ['mqtt: { listeners: [{ transport: udp }] }', /mqtt\.listeners\[0\]\.transport: /],
+    ['mqtt: { listeners: [{ path: /mqtt }] }', /listeners\[0\]\.path: needs transport: ws/],
+    ['mqtt: { listeners: [{ origins: [a] }] }', /listeners\[0\]\.origins: needs transport: ws/],
+    ['mqtt: { listeners: [{ transport: ws, path: mqtt }] }', /listeners\[0\]\.path: /],
+    ['mqtt: { listeners: [{ packetBytesMax: 1 }] }', /listeners\[0\]\.packetBytesMax: /],
+    ['mqtt: { listeners: [{ connectRateMax: 0 }] }', /listeners\[0\]\.connectRateMax: /],
+    ['mqtt: { listeners: [{ inflightMax: 5 }] }', /listeners\[0\]: .*inflightMax/],
+    ['mqtt: { listeners: [{ tls: { certFile: a } }] }', /tls\.keyFile: /],
+    [`mqtt: { listeners: [{ tls: { ${PAIR}, requireClientCertificate: true } }] }`, /tls\.caFile: needed/],
+    [`mqtt: { listeners: [{ tls: { ${PAIR}, requestClientCertificate: true } }] }`, /tls\.caFile: needed/],
+    [`mqtt: { listeners: [{ tls: { ${PAIR}, certificateAsUser: true } }] }`, /tls\.certificateAsUser: needs/],
+    ['mqtt: { listeners: [{ proxyProtocol: { trusted: [] } }] }', /proxyProtocol\.trusted: /],
+    ['mqtt: { listeners: [{ proxyProtocol: { trusted: [10.0.0.0/33] } }] }', /trusted\[0\]: not an address/],
+    ['grpc: { listeners: [{ transport: ws }] }', /grpc\.listeners\[0\]: .*transport/],
     ['mqtt: [', /^gantry\.yaml: /],
     ['- a', /^gantry\.yaml: the configuration: /],
     ['text', /^gantry\.yaml: the configuration: /],
@@ -103,4 +119,9 @@ t.test('nobody becomes reachable from outside without users', async (t) => {
   for (const host of ['localhost', '127.0.0.1', '127.8.8.8', '::1']) {
     t.equal(problemOf('', `mqtt.listeners=[{ host: '${host}', port: 0 }]`), 'none', host);
   }
+  const proxied = 'mqtt.listeners=[{ proxyProtocol: { trusted: [127.0.0.1] } }]';
+  t.match(problemOf('', proxied), /127\.0\.0\.1:1883 /, 'a proxy lets others in');
+  const listenerWith = (tls: string) => `mqtt.listeners=[{ host: 0.0.0.0, tls: { ${PAIR}, caFile: c, ${tls} } }]`;
+  t.equal(problemOf('', listenerWith('requireClientCertificate: true')), 'none', 'the authority decides who comes in');
+  t.match(problemOf('', listenerWith('requestClientCertificate: true')), /0\.0\.0\.0:1883 /);
 });

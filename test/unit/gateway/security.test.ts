@@ -76,6 +76,9 @@ t.test('authenticator', async (t) => {
     t.equal(await authenticator.authenticate(bySignature('meter', signature)), undefined, 'has no secret key');
     t.equal(await authenticator.authenticate(bySignature('nobody', signature)), undefined);
     t.equal(await authenticator.authenticate({ kind: 'none' }), undefined);
+    const byCertificate = (commonName: string) => ({ kind: 'certificate', commonName }) as const;
+    t.same(await authenticator.authenticate(byCertificate('pump')), { name: 'pump', anonymous: false });
+    t.equal(await authenticator.authenticate(byCertificate('')), undefined);
   });
 
   await t.test('anonymous next to users', async (t) => {
