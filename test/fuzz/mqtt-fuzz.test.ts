@@ -161,9 +161,13 @@ t.test(`${PACKETS} packets against the decoder (GANTRY_SEED=${seed})`, { timeout
       const version = random.pick(VERSIONS);
       const from = random.chance(0.8) ? 'client' : 'server';
       const input = inputOf(random, version, from);
+      const own = random.int(0, 0xffff_ffff);
+      const run = (): string[] => tryDecoder(new Random(own), version, from, input);
       const startedAt = performance.now();
-      wrong.push(...tryDecoder(random, version, from, input));
-      slowestMs = Math.max(slowestMs, performance.now() - startedAt);
+      wrong.push(...run());
+      const ms = performance.now() - startedAt;
+      // Again, for what was slow only because the machine was busy.
+      if (ms > slowestMs) slowestMs = Math.max(slowestMs, Math.min(ms, timeOf(run)));
       tried += input.mutated;
       if (wrong.length > 10) break;
     }
@@ -171,9 +175,15 @@ t.test(`${PACKETS} packets against the decoder (GANTRY_SEED=${seed})`, { timeout
   }
   t.same(wrong, []);
   t.comment(`seed ${seed}, ${tried} packets, slowest ${slowestMs.toFixed(1)} ms, heap ${mebibytes(heap)}`);
-  t.ok(slowestMs < 1000, 'none takes long');
+  t.ok(slowestMs < 200, 'none takes long');
   t.ok(heap.at(-1)! - heap[0]! < HEAP_BYTES_MAX, 'the heap stays as it is');
 });
+
+function timeOf(run: () => unknown): number {
+  const startedAt = performance.now();
+  run();
+  return performance.now() - startedAt;
+}
 
 function mebibytes(bytes: readonly number[]): string {
   return `${bytes.map((value) => (value / 1024 ** 2).toFixed(1)).join(' ')} MiB`;
