@@ -280,7 +280,7 @@ t.test(
     const publisher = await RawMqttClient.connected(mqttPort);
     const payload = 'x'.repeat(50_000);
     let reasonCode = 0;
-    for (let i = 0; i < 100 && reasonCode === 0; i++) reasonCode = await publisher.publish('full/a', payload);
+    for (let i = 0; i < 100 && reasonCode < 0x80; i++) reasonCode = await publisher.publish('full/a', payload);
     t.equal(reasonCode, 0x97);
     t.same(await publisher.fence(), [], 'MQTT 5 goes on');
     const v4 = await RawMqttClient.connected(mqttPort, 4);
