@@ -2,6 +2,7 @@ import t from 'tap';
 import { encodePacket } from '../../adapters/mqtt/codec/encoder.ts';
 import type { PublishPacket, ProtocolVersion } from '../../adapters/mqtt/codec/packet.ts';
 import { connectPacket, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { startTestGateway } from '../helpers/gateway.ts';
 import { startMqttServer } from '../helpers/mqtt-server.ts';
 import { MALFORMED } from '../unit/adapters/mqtt/malformed-packets.ts';
 
@@ -270,3 +271,25 @@ t.test('a DISCONNECT of the server carries no Session Expiry Interval and is the
   const last = rest.at(-1);
   t.equal(last?.type === 'disconnect' ? last.properties?.sessionExpiryIntervalS : 'another packet', undefined);
 });
+
+t.test(
+  'a message that cannot be stored is refused, and MQTT 3, which cannot say so, loses the connection',
+  async (t) => {
+    const { gateway, mqttPort } = await startTestGateway(['engine.type=memory', 'engine.bytesMax=1048576']);
+    t.teardown(() => gateway.stop());
+    const publisher = await RawMqttClient.connected(mqttPort);
+    const payload = 'x'.repeat(50_000);
+    let reasonCode = 0;
+    for (let i = 0; i < 100 && reasonCode < 0x80; i++) reasonCode = await publisher.publish('full/a', payload);
+    t.equal(reasonCode, 0x97);
+    t.same(await publisher.fence(), [], 'MQTT 5 goes on');
+    const v4 = await RawMqttClient.connected(mqttPort, 4);
+    v4.send(publishPacket('full/a', payload, { qos: 1, packetIdentifier: 1 }), { type: 'pingreq' });
+    const rest = await v4.rest();
+    t.ok(
+      rest.every(({ type }) => type === 'pingresp'),
+      'no PUBACK',
+    );
+    publisher.destroy();
+  },
+);

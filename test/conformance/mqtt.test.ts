@@ -17,7 +17,7 @@ import { hasTest, numberFaults, quotedTexts, readStatements, type Statement } fr
 const ROOT = resolve(import.meta.dirname, '../..');
 
 /** How many statements are open. It only ever gets smaller; at 0 this constant and the word go. */
-const OPEN_MAX = { '3.1.1': 40, '5.0': 79 };
+const OPEN_MAX = { '3.1.1': 39, '5.0': 79 };
 
 /** Statements by section, as the standards number them. */
 const SECTIONS: Record<'3.1.1' | '5.0', Record<string, number>> = {

@@ -17,12 +17,14 @@ import { SILENT } from '../helpers/silent-logger.ts';
 
 /**
  * Packets of every type and version with something wrong with them, against the decoder and against a running gateway.
- * GANTRY_SEED repeats a run.
+ * GANTRY_SEED repeats a run, GANTRY_PACKETS sets how many.
  */
 
 const VERSIONS: readonly ProtocolVersion[] = [3, 4, 5];
-const PACKETS = 1_000_000;
-const CONNECTIONS = 12_000;
+const PACKETS = Number(process.env['GANTRY_PACKETS'] ?? 1_000_000);
+/** With some seven packets each. */
+const CONNECTIONS = Math.ceil(PACKETS * 0.012);
+const TIMEOUT_MS = 60_000 * Math.max(1, PACKETS / 1_000_000);
 /** Connections at a time. */
 const WORKERS = 16;
 const QUARTERS = 4;
@@ -148,7 +150,7 @@ function misreadings(
   return wrong;
 }
 
-t.test(`${PACKETS} packets against the decoder (GANTRY_SEED=${seed})`, { timeout: 60_000 }, async (t) => {
+t.test(`${PACKETS} packets against the decoder (GANTRY_SEED=${seed})`, { timeout: TIMEOUT_MS }, async (t) => {
   const random = new Random(seed);
   const wrong: string[] = [];
   const heap: number[] = [];
@@ -159,9 +161,13 @@ t.test(`${PACKETS} packets against the decoder (GANTRY_SEED=${seed})`, { timeout
       const version = random.pick(VERSIONS);
       const from = random.chance(0.8) ? 'client' : 'server';
       const input = inputOf(random, version, from);
+      const own = random.int(0, 0xffff_ffff);
+      const run = (): string[] => tryDecoder(new Random(own), version, from, input);
       const startedAt = performance.now();
-      wrong.push(...tryDecoder(random, version, from, input));
-      slowestMs = Math.max(slowestMs, performance.now() - startedAt);
+      wrong.push(...run());
+      const ms = performance.now() - startedAt;
+      // Again, for what was slow only because the machine was busy.
+      if (ms > slowestMs) slowestMs = Math.max(slowestMs, Math.min(ms, timeOf(run)));
       tried += input.mutated;
       if (wrong.length > 10) break;
     }
@@ -169,9 +175,15 @@ t.test(`${PACKETS} packets against the decoder (GANTRY_SEED=${seed})`, { timeout
   }
   t.same(wrong, []);
   t.comment(`seed ${seed}, ${tried} packets, slowest ${slowestMs.toFixed(1)} ms, heap ${mebibytes(heap)}`);
-  t.ok(slowestMs < 1000, 'none takes long');
+  t.ok(slowestMs < 200, 'none takes long');
   t.ok(heap.at(-1)! - heap[0]! < HEAP_BYTES_MAX, 'the heap stays as it is');
 });
+
+function timeOf(run: () => unknown): number {
+  const startedAt = performance.now();
+  run();
+  return performance.now() - startedAt;
+}
 
 function mebibytes(bytes: readonly number[]): string {
   return `${bytes.map((value) => (value / 1024 ** 2).toFixed(1)).join(' ')} MiB`;
@@ -247,7 +259,7 @@ const GATEWAY = [
   'mqtt.connectTimeoutMs=60000',
 ];
 
-t.test(`${CONNECTIONS} connections to a gateway (GANTRY_SEED=${seed})`, { timeout: 60_000 }, async (t) => {
+t.test(`${CONNECTIONS} connections to a gateway (GANTRY_SEED=${seed})`, { timeout: TIMEOUT_MS }, async (t) => {
   const errors: string[] = [];
   const record = (fields: object, message: string): void => {
     const { err } = fields as { err?: Error };

@@ -152,7 +152,9 @@ function decodeConnack(reader: Reader, version: ProtocolVersion): Packet {
   const properties = version === 5 ? reader.properties(PropertyOwner.connack) : undefined;
   checkAuthentication(properties);
   reader.finish();
-  return { type: 'connack', sessionPresent: flags === 1, reasonCode, ...withProperties(properties) };
+  // MQTT 3.1 has no Session Present: it leaves the byte unused.
+  const sessionPresent = version !== 3 && flags === 1;
+  return { type: 'connack', sessionPresent, reasonCode, ...withProperties(properties) };
 }
 
 function decodeSubscribe(reader: Reader, version: ProtocolVersion): Packet {
