@@ -1,20 +1,23 @@
 import type { ClientSession, Will } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
-import type { Credentials, Principal } from '../../core/ports/authenticator.ts';
+import type { Principal } from '../../core/ports/authenticator.ts';
 import { CodecError } from './codec/codec-error.ts';
 import { Decoder, type PacketHandler, type PublishView } from './codec/decoder.ts';
 import { ACKNOWLEDGEMENT_BYTES_MAX, encodeAcknowledgement, encodePacketInto, packetLength } from './codec/encoder.ts';
 import {
   PacketType,
   type AcknowledgementType,
+  type AuthPacket,
   type ConnackPacket,
   type ConnectPacket,
   type DisconnectPacket,
   type Packet,
+  type Properties,
   type ProtocolVersion,
 } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import { Inbound, type Receiver } from './inbound.ts';
+import { Login, type LoginStep } from './login.ts';
 import type { MqttContext } from './mqtt-context.ts';
 import type { MqttOptions } from './options.ts';
 import { Outbound, type Link } from './outbound.ts';
@@ -58,6 +61,9 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   private principal: Principal = { name: '', anonymous: true };
   private core: ClientSession | undefined;
   private connected: Connected | undefined;
+  private readonly login: Login;
+  /** Waits until it is known who the client is. */
+  private connectPacket: ConnectPacket | undefined;
   private packetBytesMax = Infinity;
   private readonly pace: PublishPace | undefined;
   private published = 0;
@@ -85,6 +91,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.socket = socket;
     this.options = options;
     this.output = new Output(socket);
+    this.login = new Login(context.broker);
     this.decoder = new Decoder(this, { packetBytesMax: options.connectPacketBytesMax });
     this.idleMsMax = options.connectTimeoutMs;
     this.lastReceivedAt = context.nowMs;
@@ -117,21 +124,29 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   onPublish(publish: PublishView): void {
     this.published++;
-    this.connected!.inbound.publish(publish);
+    if (this.connected === undefined) this.faulty('PUBLISH comes before CONNACK');
+    else this.connected.inbound.publish(publish);
   }
 
   onAcknowledgement(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
-    const { inbound, outbound } = this.connected!;
+    if (this.connected === undefined) return this.faulty('an acknowledgement comes before CONNACK');
+    const { inbound, outbound } = this.connected;
     if (type === PacketType.pubrel) inbound.release(packetIdentifier);
     else outbound.onAcknowledgement(type, packetIdentifier, reasonCode);
   }
 
   onPacket(packet: Packet): void {
+    if (packet.type === 'connect') this.inOrder(this.connect(packet));
+    else if (packet.type === 'auth') this.onAuth(packet);
+    else if (this.connected !== undefined) this.serve(packet, this.connected);
+    // Between the packets of an exchange the client may give up.
+    else if (packet.type === 'disconnect') this.end('client disconnected');
+    else this.faulty(`${packet.type.toUpperCase()} comes before CONNACK`);
+  }
+
+  private serve(packet: Packet, { subscriptions, inbound, outbound }: Connected): void {
     switch (packet.type) {
-      case 'connect':
-        return this.inOrder(this.connect(packet));
       case 'subscribe': {
-        const { subscriptions, inbound, outbound } = this.connected!;
         const subscribed = subscriptions.subscribe(packet, this.version).then((suback) => {
           inbound.named = outbound.matching.hasNoLocal;
           this.write(suback);
@@ -140,7 +155,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
         return this.inOrder(subscribed);
       }
       case 'unsubscribe':
-        return this.inOrder(this.connected!.subscriptions.unsubscribe(packet).then((unsuback) => this.write(unsuback)));
+        return this.inOrder(subscriptions.unsubscribe(packet).then((unsuback) => this.write(unsuback)));
       case 'pingreq':
         return this.write({ type: 'pingresp' });
       case 'disconnect':
@@ -280,7 +295,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   private async connect(packet: ConnectPacket): Promise<void> {
-    const { context, options, transport } = this;
+    const { transport } = this;
     const { certificateUser, certificateClientIdentifier } = transport;
     this.version = packet.protocolVersion;
     if (certificateClientIdentifier !== undefined && packet.clientIdentifier !== '') {
@@ -292,16 +307,43 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     if (refused !== undefined) return this.refuse(refused.reasonCode, refused.reason);
     const limit = transport.refusal?.();
     if (limit !== undefined) return this.refuse(ReasonCode[limit], 'the limit of connections is reached');
-    const principal = await context.broker.authenticate(credentialsOf(packet, certificateUser));
-    if (this.phase !== 'new') return undefined;
-    if (principal === undefined) {
-      const reasonCode = packet.username === undefined ? ReasonCode.notAuthorized : ReasonCode.badUserNameOrPassword;
-      return this.refuse(reasonCode, 'the user name or password is not right');
+    this.connectPacket = packet;
+    return this.loggedIn(await this.login.begin(packet, certificateUser));
+  }
+
+  private onAuth(packet: AuthPacket): void {
+    if (!this.login.expects(packet)) return this.faulty('AUTH is not expected here, or not by this method');
+    return this.inOrder(this.login.goOn(packet).then((step) => this.loggedIn(step)));
+  }
+
+  private loggedIn(step: LoginStep): Promise<void> | void {
+    if (this.phase === 'closing' || this.phase === 'closed') return;
+    if (step.kind === 'continue') return this.write(step.packet);
+    const { connectPacket } = this;
+    this.connectPacket = undefined;
+    if (step.kind === 'refused') {
+      if (connectPacket !== undefined) return this.refuse(step.reasonCode, step.reason);
+      return this.disconnect(step.reasonCode, step.reason);
     }
-    this.principal = principal;
+    this.principal = step.principal;
+    if (connectPacket !== undefined) return this.admit(connectPacket, step.properties);
+    return this.write({ type: 'auth', reasonCode: ReasonCode.success, properties: step.properties! });
+  }
+
+  /** A protocol error, before or after CONNACK. */
+  private faulty(reason: string): void {
+    if (this.phase === 'new') this.refuse(ReasonCode.protocolError, reason);
+    else this.disconnect(ReasonCode.protocolError, reason);
+  }
+
+  /** The client is who it says. */
+  private async admit(packet: ConnectPacket, proof: Properties | undefined): Promise<void> {
+    const { context, options } = this;
     const will = this.readWill(packet);
     if (typeof will === 'number') return this.refuse(will, 'the will cannot be published');
-    const agreement = agree(packet, options, certificateClientIdentifier ?? context.newClientIdentifier());
+    const assigned = this.transport.certificateClientIdentifier ?? context.newClientIdentifier();
+    const agreement = agree(packet, options, assigned);
+    Object.assign(agreement.granted ?? {}, proof);
     return this.open(agreement, will);
   }
 
@@ -326,11 +368,15 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     await wills.returned(clientIdentifier, { isPresent });
     if (will !== undefined && this.phase === 'new') await wills.set(clientIdentifier, will);
     if (this.phase !== 'new') return undefined;
-    this.begin(agreement, isPresent);
+    const packet = connack(agreement, isPresent);
+    if (packetLength(packet, this.version) > this.packetBytesMax) {
+      return this.refuse(ReasonCode.packetTooLarge, 'the answer is larger than the client takes');
+    }
+    this.begin(agreement, packet);
     return undefined;
   }
 
-  private begin(agreement: Agreement, isPresent: boolean): void {
+  private begin(agreement: Agreement, answer: ConnackPacket): void {
     const { context } = this;
     const session = MqttSession.of(this.core!);
     const outbound = new Outbound(context, this, session, agreement);
@@ -341,7 +387,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.idleMsMax = agreement.keepAliveS * 1500;
     this.decoder.packetBytesMax = this.options.packetBytesMax;
     this.phase = 'connected';
-    this.write(connack(agreement, isPresent));
+    this.write(answer);
     subscriptions.resume();
     outbound.resume();
     inbound.named = outbound.matching.hasNoLocal;
@@ -428,10 +474,4 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     work.push(sessions.detach(core));
     Promise.all(work).catch((error: unknown) => context.log.error({ err: error }, 'a session could not be kept'));
   }
-}
-
-function credentialsOf({ username, password }: ConnectPacket, certificateUser: string | undefined): Credentials {
-  if (certificateUser !== undefined) return { kind: 'certificate', commonName: certificateUser };
-  if (username === undefined) return { kind: 'none' };
-  return { kind: 'password', username, password: password ?? Buffer.alloc(0) };
 }

@@ -19,6 +19,11 @@ export interface MqttOptions {
   readonly sessionExpiryMaxS: number;
   /** Topic aliases of each direction; 0: none. */
   readonly topicAliasMax: number;
+  /**
+   * What a member of a shared subscription refuses (PUBACK or PUBREC with 0x80 or more) comes again, to whoever has room,
+   * up to the group's limit. MQTT 5 would have it dropped [MQTT-4.8.2-6].
+   */
+  readonly sharedRetry: boolean;
   /** Payloads said to be UTF-8 are checked. */
   readonly payloadFormatCheck: boolean;
   /** Response Information for clients that ask for it is this, their client identifier and a slash; empty: none. */
@@ -42,6 +47,7 @@ export const DEFAULT_MQTT_OPTIONS: MqttOptions = {
   keepAliveMaxS: 0,
   sessionExpiryMaxS: 0,
   topicAliasMax: 32,
+  sharedRetry: true,
   payloadFormatCheck: false,
   responseTopicPrefix: 'response/',
   publishRateMax: 0,

@@ -201,7 +201,7 @@ export class Outbound implements LiveSubscriber {
     if (this.shared.isEmpty) return;
     const kept = this.inflight.keptOf(packetIdentifier);
     if (!isLease(kept)) return;
-    if (reasonCode >= 0x80) this.shared.retry(kept);
+    if (reasonCode >= 0x80 && this.context.options.sharedRetry) this.shared.retry(kept);
     else this.shared.acknowledge(kept);
   }
 

@@ -136,6 +136,7 @@ const mqtt = z.strictObject({
   keepAliveMaxS: keepAliveS.default(DEFAULT_MQTT_OPTIONS.keepAliveMaxS),
   sessionExpiryMaxS: z.int().min(0).default(DEFAULT_MQTT_OPTIONS.sessionExpiryMaxS),
   topicAliasMax: z.int().min(0).max(65_535).default(DEFAULT_MQTT_OPTIONS.topicAliasMax),
+  sharedRetry: z.boolean().default(DEFAULT_MQTT_OPTIONS.sharedRetry),
   payloadFormatCheck: z.boolean().default(DEFAULT_MQTT_OPTIONS.payloadFormatCheck),
   responseTopicPrefix: z.string().default(DEFAULT_MQTT_OPTIONS.responseTopicPrefix),
   publishRateMax: z.int().min(0).default(DEFAULT_MQTT_OPTIONS.publishRateMax),

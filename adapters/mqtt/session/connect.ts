@@ -9,13 +9,10 @@ const NEVER_S = 0xffff_ffff;
 
 /** Why a CONNECT cannot be accepted, by MQTT 5 reason code; undefined when it can. */
 export function refusal(packet: ConnectPacket): { reasonCode: number; reason: string } | undefined {
-  const { protocolVersion: version, properties } = packet;
+  const { protocolVersion: version } = packet;
   if (packet.clientIdentifier === '' && (version === 3 || (version === 4 && !packet.cleanStart))) {
     // [MQTT-3.1.3-8]; MQTT 3.1 knows no empty client identifier at all.
     return refuse(ReasonCode.clientIdentifierNotValid, 'an empty client identifier needs a clean session');
-  }
-  if (properties?.authenticationMethod !== undefined) {
-    return refuse(ReasonCode.badAuthenticationMethod, 'enhanced authentication is not supported yet');
   }
   return undefined;
 }
