@@ -19,7 +19,7 @@ export interface Served {
 }
 
 /** Published messages that go to the broker together; larger turns are handed over in parts. */
-const BATCH_MAX = 256;
+const BATCH_MAX = 1024;
 
 /** What was published in one turn, by all connections together, in the order it came. */
 class PublishBatch {

@@ -39,6 +39,8 @@ export class Matching {
   /** Whether a message may match several. */
   mayOverlap = false;
   private hasConditions = false;
+  /** The match of every message that gets here, where one answer fits all: most clients have one subscription. */
+  private only: Match | undefined;
   private readonly byAddress = new Map<string, readonly Candidate[]>();
 
   constructor(clientIdentifier: string, view: (message: Message) => MessageView) {
@@ -66,10 +68,13 @@ export class Matching {
       if (/[+#]/.test(filter)) wildcards++;
     }
     this.mayOverlap = this.candidates.size > 1 && wildcards > 0;
+    const [first] = this.candidates.values();
+    this.only = this.candidates.size === 1 && !this.hasConditions ? first!.alone : undefined;
   }
 
   /** How a message that came by the feed is delivered; undefined when another feed does, or none. */
   of(feed: Feed, message: Message): Match | undefined {
+    if (this.only?.feed === feed) return this.only;
     const candidate = this.candidates.get(feed);
     // Unsubscribed; what was on its way still comes.
     if (candidate === undefined) return matchOf([feed]);
@@ -86,7 +91,7 @@ export class Matching {
 
   /** How a message that was handed over live is delivered; undefined when a cursor does, or none. */
   live(message: Message, address: string): Match | undefined {
-    const match = this.best(message, address);
+    const match = this.only ?? this.best(message, address);
     return match?.feed.cursor === undefined ? match : undefined;
   }
 
