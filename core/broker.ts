@@ -205,6 +205,12 @@ export class Broker {
     return this.router.route(address).live.length > 0;
   }
 
+  /** Hands a message to whoever subscribes live, without storing it. */
+  announce(message: Message): void {
+    const { address } = message;
+    for (const subscriber of this.router.route(address).live) subscriber.deliver(message, address);
+  }
+
   /** At most once: messages are handed over in process while the subscription lives. */
   subscribeLive(addressFilter: string, subscriber: LiveSubscriber): Disposable {
     return this.router.subscribeLive(addressFilter, subscriber);

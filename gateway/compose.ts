@@ -12,6 +12,7 @@ import { TcpListener } from './listeners/tcp-listener.ts';
 import { readCertificate, selfSignedCertificate } from './security/certificate.ts';
 import { UserAuthenticator } from './security/user-authenticator.ts';
 import { SystemClock } from './system-clock.ts';
+import { readVersion } from './version.ts';
 
 /** A running gateway. */
 export interface Gateway {
@@ -49,7 +50,7 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
   );
   await broker.start();
   await declare(broker, config);
-  const mqtt = new MqttAdapter({ broker, options: config.mqtt, log });
+  const mqtt = new MqttAdapter({ broker, options: config.mqtt, log, version: readVersion() });
   const { tls } = config.grpc;
   const certificate =
     tls === undefined ? await selfSignedCertificate(clock.now()) : await readCertificate(tls.certFile, tls.keyFile);

@@ -66,7 +66,9 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   private connectPacket: ConnectPacket | undefined;
   private packetBytesMax = Infinity;
   private readonly pace: PublishPace | undefined;
+  /** In the chunk that is being read. */
   private published = 0;
+  private received = 0;
   /** 0: no limit. */
   private idleMsMax: number;
   private lastReceivedAt: number;
@@ -124,11 +126,13 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   onPublish(publish: PublishView): void {
     this.published++;
+    this.received++;
     if (this.connected === undefined) this.faulty('PUBLISH comes before CONNACK');
     else this.connected.inbound.publish(publish);
   }
 
   onAcknowledgement(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
+    this.received++;
     if (this.connected === undefined) return this.faulty('an acknowledgement comes before CONNACK');
     const { inbound, outbound } = this.connected;
     if (type === PacketType.pubrel) inbound.release(packetIdentifier);
@@ -136,6 +140,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   onPacket(packet: Packet): void {
+    this.received++;
     if (packet.type === 'connect') this.inOrder(this.connect(packet));
     else if (packet.type === 'auth') this.onAuth(packet);
     else if (this.connected !== undefined) this.serve(packet, this.connected);
@@ -173,6 +178,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   flush(): void {
     this.isDirty = false;
     if (this.phase === 'closed') return;
+    this.context.metrics.bytesSent += this.output.bytes;
     this.output.flush();
     this.isBlocked = this.socket.writableLength > this.options.outputBytesMax;
     // Reading ended at the output's limit, or was held back by it, and the socket has taken everything: no drain follows.
@@ -187,6 +193,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
       return;
     }
     this.output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
+    this.context.metrics.messagesSent++;
     const { chunk, used } = this.output;
     this.output.used = encodeAcknowledgement(chunk, used, type, packetIdentifier, reasonCode, this.version);
     this.becomeDirty();
@@ -235,12 +242,14 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.lastReceivedAt = context.nowMs;
     context.metrics.bytesReceived += chunk.length;
     this.published = 0;
+    this.received = 0;
     try {
       this.decoder.push(chunk);
     } catch (error) {
       this.failed(error);
     }
     context.metrics.publishReceived += this.published;
+    context.metrics.messagesReceived += this.received;
     if (this.pace !== undefined) this.keepPace(this.pace.take(this.published, chunk.length, context.nowMs));
   }
 
@@ -430,6 +439,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     // [MQTT-3.14.2-3] and its like: properties that only explain are left out where the packet would be too large.
     if (bytes > this.packetBytesMax && 'properties' in packet) delete packet.properties;
     this.output.reserve(bytes);
+    this.context.metrics.messagesSent++;
     this.output.used = encodePacketInto(packet, this.version, this.output.chunk, this.output.used);
     this.becomeDirty();
   }

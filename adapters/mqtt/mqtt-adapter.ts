@@ -9,19 +9,32 @@ import type { Transport } from './transport.ts';
 /** How often silent connections are looked for; also the resolution of keep alive. */
 const IDLE_SCAN_MS = 1_000;
 
+interface Parts {
+  readonly broker: Broker;
+  readonly options: MqttOptions;
+  readonly log: Logger;
+  /** The gateway's own, for `$SYS/broker/version`. */
+  readonly version: string;
+}
+
 /** MQTT 3.1, 3.1.1 and 5.0 over any byte stream the gateway accepts. */
 export class MqttAdapter {
   private readonly context: MqttContext;
   private timer: Disposable | undefined;
 
-  constructor({ broker, options, log }: { broker: Broker; options: MqttOptions; log: Logger }) {
-    this.context = new MqttContext(broker, options, log);
+  constructor({ broker, options, log, version }: Parts) {
+    this.context = new MqttContext(broker, options, log, version);
   }
 
   start(): void {
+    this.context.sys.start();
+    this.watchIdle();
+  }
+
+  private watchIdle(): void {
     const { clock } = this.context.broker;
     this.timer = clock.schedule(IDLE_SCAN_MS, () => {
-      this.start();
+      this.watchIdle();
       this.context.readClock();
       for (const connection of this.context.connections) connection.checkIdle(this.context.nowMs);
     });
@@ -38,6 +51,7 @@ export class MqttAdapter {
    */
   async shutdown(graceMs: number): Promise<void> {
     this.timer?.[Symbol.dispose]();
+    this.context.sys.stop();
     const { connections, broker, turn } = this.context;
     this.context.isStopping = true;
     for (const connection of connections) connection.stopReading();

@@ -9,6 +9,7 @@ import type { MqttOptions } from './options.ts';
 import { REASON_OF } from './reasons.ts';
 import { levelsOf } from './session/subscribe.ts';
 import { additionOf, parseDelayed, type RouteAddition } from './route-addition.ts';
+import { SysTopics } from './sys-topics.ts';
 import { InboundTranslator, OutboundTranslator } from './translate.ts';
 import { Turn } from './turn.ts';
 
@@ -36,6 +37,7 @@ export class MqttContext {
   readonly outbound: OutboundTranslator;
   readonly connections = new Set<Connection>();
   readonly metrics = new MqttMetrics();
+  readonly sys: SysTopics;
   /** The gateway goes down: wills are left to the next start. */
   isStopping = false;
   /** The clock's time at the start of this turn of the event loop, or close to it. */
@@ -46,13 +48,14 @@ export class MqttContext {
   private connectionNumber = 0;
   private onEmpty: (() => void) | undefined;
 
-  constructor(broker: Broker, options: MqttOptions, log: Logger) {
+  constructor(broker: Broker, options: MqttOptions, log: Logger, version: string) {
     this.broker = broker;
     this.options = options;
     this.log = log;
     this.turn = new Turn(broker, log, () => this.translator.recycle());
     this.outbound = new OutboundTranslator((message) => broker.view(message));
     this.nowMs = broker.clock.now();
+    this.sys = new SysTopics(this, version);
   }
 
   /** Makes the connection the owner of its client identifier; an older owner is told and closed [MQTT-3.1.4-3]. */

@@ -1,6 +1,9 @@
 /** Counters since the start, of all connections of one adapter. */
 export class MqttMetrics {
   connectionsOpened = 0;
+  /** Packets of all kinds. */
+  messagesReceived = 0;
+  messagesSent = 0;
   bytesReceived = 0;
   bytesSent = 0;
   publishReceived = 0;

@@ -31,6 +31,8 @@ export interface MqttOptions {
   /** Messages and bytes one client may publish in a second, 0 for no limit: beyond it, the client is read more slowly. */
   readonly publishRateMax: number;
   readonly publishBytesRateMax: number;
+  /** How often `$SYS/broker/...` is brought up to date; 0: there is none. */
+  readonly sysIntervalS: number;
   /** Bytes that may wait for one client's socket; beyond it QoS 0 is dropped and QoS 1 stays in the store. */
   readonly outputBytesMax: number;
 }
@@ -52,5 +54,6 @@ export const DEFAULT_MQTT_OPTIONS: MqttOptions = {
   responseTopicPrefix: 'response/',
   publishRateMax: 0,
   publishBytesRateMax: 0,
+  sysIntervalS: 10,
   outputBytesMax: 1024 * 1024,
 };

@@ -12,6 +12,7 @@ import { Matching, type Match } from './session/matching.ts';
 import type { MqttSession } from './session/mqtt-session.ts';
 import { OutboundAliases } from './session/topic-aliases.ts';
 import { isLease, SharedFeeds } from './shared-feeds.ts';
+import { isSysFilter } from './session/subscribe.ts';
 import { addedProperties } from './translate.ts';
 
 /** Messages read from the store for one connection before another one has its turn. */
@@ -135,7 +136,9 @@ export class Outbound implements LiveSubscriber {
 
   /** Sends the retained messages that the subscription's filter matches, before what is published from now on. */
   deliverRetained(feed: Feed): void {
-    this.retained.push({ feed, messages: this.context.broker.retained(feed.filter)[Symbol.iterator]() });
+    const { broker, sys } = this.context;
+    const messages = isSysFilter(feed.filter) ? sys.matching(feed.filter) : broker.retained(feed.filter);
+    this.retained.push({ feed, messages: messages[Symbol.iterator]() });
     this.link.becomeReady();
   }
 
@@ -389,9 +392,12 @@ export class Outbound implements LiveSubscriber {
     retain: boolean,
   ): boolean {
     const { context, link } = this;
+    const { metrics } = context;
     const { output, version } = link;
     if (message.isPlain && version !== 5 && qos === message.qos && !dup && !retain) {
       if (message.bytes > this.packetBytesMax) return false;
+      metrics.messagesSent++;
+      metrics.publishSent++;
       output.append(message.buffer, message.start, message.end);
       if (qos !== 0) output.patchUint16(message.end - message.addressEnd, packetIdentifier);
       link.becomeDirty();
@@ -406,6 +412,8 @@ export class Outbound implements LiveSubscriber {
       if (alias !== undefined) this.aliases!.unsent(message.address);
       return false;
     }
+    metrics.messagesSent++;
+    metrics.publishSent++;
     output.reserve(bytes);
     const { chunk, used } = output;
     output.used = encodePublish(chunk, used, source, version, qos, dup, retain, packetIdentifier, added);

@@ -37,6 +37,13 @@ export class Output {
     return this.used === 0 && this.full.length === 0;
   }
 
+  /** Gathered and not handed over yet. */
+  get bytes(): number {
+    let bytes = this.used;
+    for (const part of this.full) bytes += part.used;
+    return bytes;
+  }
+
   /** Whether more than `bytes` were gathered in this turn already. */
   isOver(bytes: number): boolean {
     return this.full.length * CHUNK_BYTES > bytes;

@@ -16,7 +16,7 @@ import type { Outbound } from './outbound.ts';
 import { REASON_OF } from './reasons.ts';
 import type { Feed } from './session/feed.ts';
 import type { MqttSession } from './session/mqtt-session.ts';
-import { arrivalOf, feedOptions, subscriptionRefusal } from './session/subscribe.ts';
+import { arrivalOf, feedOptions, grantedQos, subscriptionRefusal } from './session/subscribe.ts';
 
 /** Subscribes and unsubscribes: the session's part, and at QoS 0 that of the connection. */
 export class Subscriptions {
@@ -85,7 +85,8 @@ export class Subscriptions {
   }
 
   /** @returns the reason code for SUBACK */
-  private async add(subscription: Subscription, properties: Properties | undefined): Promise<number> {
+  private async add(asked: Subscription, properties: Properties | undefined): Promise<number> {
+    const subscription = { ...asked, qos: grantedQos(asked) };
     const { topicFilter, qos, retainHandling } = subscription;
     const before = this.session.feeds.get(topicFilter);
     const others = this.session.feeds.size - (before === undefined ? 0 : 1);

@@ -28,6 +28,8 @@ export class ClientSessions {
   private readonly log: Logger;
   private readonly options: SessionsOptions;
   private readonly home: SessionHome;
+  /** Since the start. */
+  expired = 0;
   private touched: ClientSession[] = [];
   private timer: Disposable | undefined;
 
@@ -55,6 +57,12 @@ export class ClientSessions {
 
   get count(): number {
     return this.sessions.size;
+  }
+  get withoutConnection(): number {
+    return this.countOf(({ endedAt }) => (endedAt === 0 ? 0 : 1));
+  }
+  get subscriptionCount(): number {
+    return this.countOf(({ subscriptions }) => subscriptions.size);
   }
 
   /** Reads what earlier runs left: sessions go on where they were. */
@@ -131,10 +139,17 @@ export class ClientSessions {
     return endedAt !== 0 && endedAt + expiryMs <= this.clock.now();
   }
 
+  private countOf(of: (session: ClientSession) => number): number {
+    let count = 0;
+    for (const session of this.sessions.values()) count += of(session);
+    return count;
+  }
+
   private tick(): void {
     this.timer = this.clock.schedule(TICK_MS, () => {
       this.tick();
       const expired = [...this.sessions.values()].filter((session) => this.isExpired(session));
+      this.expired += expired.length;
       Promise.all([this.saveTouched(), ...expired.map((session) => session.end())]).catch((error: unknown) => {
         this.log.error({ err: error }, 'sessions could not be saved');
       });

@@ -41,6 +41,10 @@ export class SharedSubscriptions {
     this.topicOf = topicOf;
   }
 
+  get count(): number {
+    return this.byLightQueue.size;
+  }
+
   /** One more member. @throws BrokerError ILLEGAL_CONSUMER_GROUP, CONSUMER_GROUP_NOT_FOUND, LIMIT_EXCEEDED */
   async join(shareName: string, filter: string): Promise<void> {
     const group = groupOf(shareName);

@@ -139,6 +139,7 @@ const mqtt = z.strictObject({
   sharedRetry: z.boolean().default(DEFAULT_MQTT_OPTIONS.sharedRetry),
   payloadFormatCheck: z.boolean().default(DEFAULT_MQTT_OPTIONS.payloadFormatCheck),
   responseTopicPrefix: z.string().default(DEFAULT_MQTT_OPTIONS.responseTopicPrefix),
+  sysIntervalS: z.int().min(0).max(3600).default(DEFAULT_MQTT_OPTIONS.sysIntervalS),
   publishRateMax: z.int().min(0).default(DEFAULT_MQTT_OPTIONS.publishRateMax),
   publishBytesRateMax: z.int().min(0).default(DEFAULT_MQTT_OPTIONS.publishBytesRateMax),
   outputBytesMax: z.int().min(65_536).default(DEFAULT_MQTT_OPTIONS.outputBytesMax),

@@ -48,7 +48,7 @@ export async function startMqttServer(
   );
   await broker.start();
   const allOptions = { ...DEFAULT_MQTT_OPTIONS, ...options };
-  const adapter = new MqttAdapter({ broker, options: allOptions, log: SILENT });
+  const adapter = new MqttAdapter({ broker, options: allOptions, log: SILENT, version: 'test' });
   adapter.start();
   const limits = [new ConnectionLimit(allOptions.connectionsMax)];
   const listener = new TcpListener('mqtt', { host: '127.0.0.1', port: 0, limits }, adapter, SILENT);

@@ -670,3 +670,34 @@ t.test('a gateway that is stopped and started again', async (t) => {
   t.same(new Set(texts(await late.many('publish', 2))), new Set(['r', 'gone']), 'retained; the will is published');
   await running.close();
 });
+
+t.test('$SYS: what the gateway says of itself', async (t) => {
+  const own = await startMqttServer();
+  t.teardown(() => own.close());
+  const client = await RawMqttClient.connected(own.port);
+  t.same(await client.subscribe(1, '$SYS/broker/clients/+', '$SYS/broker/version', '#'), [0, 0, 1]);
+  const first = (await client.fence()).filter((packet) => packet.type === 'publish');
+  t.ok(first.every(({ retain, qos }) => retain && qos === 0));
+  const named = new Map(first.map(({ topicName, payload }) => [topicName, payload.toString()]));
+  t.match(named.get('$SYS/broker/version'), /^gantry test$/);
+  t.equal(named.get('$SYS/broker/clients/connected'), '0', 'as it was when last looked at');
+  await own.clock.advance(10_000);
+  const changed = (await client.fence()).filter((packet) => packet.type === 'publish');
+  t.match(
+    changed.map(({ topicName, payload, retain }) => [topicName, payload.toString(), retain]).toSorted(),
+    [
+      ['$SYS/broker/clients/connected', '1', false],
+      ['$SYS/broker/clients/maximum', '1', false],
+      ['$SYS/broker/clients/total', '1', false],
+    ],
+    'what changed, and not to # [MQTT-4.7.2-1]',
+  );
+  t.equal(await client.publish('$SYS/broker/version', 'mine'), 0x90);
+  const quiet = await startMqttServer({ sysIntervalS: 0 });
+  t.teardown(() => quiet.close());
+  const other = await RawMqttClient.connected(quiet.port);
+  await other.subscribe(0, '$SYS/#');
+  t.same(await other.fence(), []);
+  other.destroy();
+  client.destroy();
+});

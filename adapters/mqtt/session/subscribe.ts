@@ -1,5 +1,5 @@
 import type { Arrival } from '../../../core/broker.ts';
-import type { Properties, Subscription } from '../codec/packet.ts';
+import type { Properties, Qos, Subscription } from '../codec/packet.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import { isShared } from '../codec/topic.ts';
 import type { FilterExpression } from '../../../core/model/filter.ts';
@@ -24,6 +24,16 @@ export function arrivalOf({ topicFilter, qos }: Subscription): Arrival {
   if (!isShared(topicFilter)) return qos > 0 ? 'cursor' : 'live';
   const slash = topicFilter.indexOf('/', SHARE_PREFIX.length);
   return { name: topicFilter.slice(SHARE_PREFIX.length, slash), filter: topicFilter.slice(slash + 1) };
+}
+
+/** Whether the filter is about the gateway itself. */
+export function isSysFilter(filter: string): boolean {
+  return filter.startsWith('$SYS/');
+}
+
+/** QoS 0 for what is never stored. */
+export function grantedQos({ topicFilter, qos }: Subscription): Qos {
+  return isSysFilter(topicFilter) ? 0 : qos;
 }
 
 export function feedOptions(subscription: Subscription, properties: Properties | undefined): FeedOptions {
