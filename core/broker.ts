@@ -24,6 +24,7 @@ import type {
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
+import { Replay, type ReplayRange, type ReplayStart } from './routing/replay.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
 import type { Arrival, ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
 import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
@@ -33,7 +34,18 @@ import { Wills, type Will } from './sessions/wills.ts';
 
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
-export type { Arrival, ClientSession, Cursor, LiveSubscriber, RoutedFields, SessionState, SessionSubscription, Will };
+export type {
+  ReplayRange,
+  ReplayStart,
+  Arrival,
+  ClientSession,
+  Cursor,
+  LiveSubscriber,
+  RoutedFields,
+  SessionState,
+  SessionSubscription,
+  Will,
+};
 
 export interface BrokerPorts {
   readonly engine: MessageEngine;
@@ -64,6 +76,7 @@ export class Broker {
   readonly sessions: ClientSessions;
   readonly wills: Wills;
   readonly shared: SharedSubscriptions;
+  readonly replay: Replay;
   readonly clock: Clock;
   readonly options: BrokerOptions;
   private readonly ports: BrokerPorts;
@@ -88,6 +101,11 @@ export class Broker {
     this.retainedMessages = new RetainedMessages(meta, clock, options.retained ?? DEFAULT_RETAINED_OPTIONS);
     this.sending = new Sending(engine, this.topics, this.router, this.retainedMessages, options.bodyBytesMax);
     const { router } = this;
+    this.replay = new Replay(
+      engine,
+      () => this.topics.list(),
+      (filter) => this.routes.topicOfFilter(filter),
+    );
     this.shared = new SharedSubscriptions(
       engine,
       (filter, lightQueue) => router.bindLightQueue(filter, lightQueue),

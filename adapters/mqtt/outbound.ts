@@ -11,6 +11,7 @@ import { Phase, type Inflight, type InflightMessage } from './session/inflight.t
 import { Matching, type Match } from './session/matching.ts';
 import type { MqttSession } from './session/mqtt-session.ts';
 import { OutboundAliases } from './session/topic-aliases.ts';
+import { Replays, type ReplayTarget } from './replays.ts';
 import { isLease, SharedFeeds } from './shared-feeds.ts';
 import { isSysFilter } from './session/subscribe.ts';
 import { addedProperties } from './translate.ts';
@@ -41,7 +42,7 @@ interface Held {
 }
 
 /** Messages from the subscriptions of a session to its client. */
-export class Outbound implements LiveSubscriber {
+export class Outbound implements LiveSubscriber, ReplayTarget {
   readonly matching: Matching;
   private readonly context: MqttContext;
   private readonly link: Link;
@@ -54,6 +55,7 @@ export class Outbound implements LiveSubscriber {
   private readonly ready = new Set<Feed>();
   /** Unsubscribed, and up to where they are read. */
   private readonly retiring = new Map<Feed, number>();
+  private readonly replays: Replays;
   private readonly retained: { readonly feed: Feed; readonly messages: Iterator<Message> }[] = [];
   private isResending = false;
   /** A QoS 2 message is sent, and released, when it is written down how far it is: a crash must not double it. */
@@ -70,6 +72,7 @@ export class Outbound implements LiveSubscriber {
     this.packetBytesMax = agreement.packetBytesMax;
     this.matching = new Matching(session.core.clientId, (message) => context.broker.view(message));
     this.aliases = agreement.topicAliasMax > 0 ? new OutboundAliases(agreement.topicAliasMax) : undefined;
+    this.replays = new Replays(context, this);
     this.inflight.begin(agreement.inflightMax);
     session.core.onReady = (subscription) => this.markReady(subscription as Feed);
     this.shared = new SharedFeeds(context, `${session.core.clientId} ${context.newConnectionNumber()}`, () =>
@@ -78,7 +81,7 @@ export class Outbound implements LiveSubscriber {
   }
 
   get hasReady(): boolean {
-    return this.ready.size > 0 || this.retained.length > 0 || !this.shared.isEmpty;
+    return this.ready.size > 0 || this.retained.length > 0 || !this.shared.isEmpty || !this.replays.isEmpty;
   }
 
   /** Goes on where the last connection ended: first what was on its way, in its order [MQTT-4.4.0-1], then the rest. */
@@ -88,6 +91,7 @@ export class Outbound implements LiveSubscriber {
       if (feed.cursor !== undefined) this.ready.add(feed);
       if (feed.share !== undefined) this.shared.add(feed);
       if (feed.options.awaitsRetained === true) this.deliverRetained(feed);
+      if (feed.options.replay !== undefined) this.replays.add(feed);
     }
     if (this.inflight.isResent) this.link.becomeReady();
     else this.resend();
@@ -103,6 +107,38 @@ export class Outbound implements LiveSubscriber {
     this.link.becomeReady();
   }
 
+  /** Sends stored messages first. */
+  replay(feed: Feed): void {
+    this.replays.add(feed);
+    this.link.becomeReady();
+  }
+
+  get room(): number {
+    const { link, inflight } = this;
+    if (!link.isOpen || link.isBlocked || this.isHolding) return 0;
+    return link.output.isOver(this.context.options.outputBytesMax) ? 0 : inflight.room;
+  }
+  get isOpen(): boolean {
+    return this.link.isOpen;
+  }
+
+  sendStored(feed: Feed, message: StoredMessage): void {
+    const match = message.isExpired(this.context.nowMs) ? undefined : this.matching.alone(feed, message);
+    if (match === undefined) return;
+    const retain = match.retainAsPublished && message.isRetained;
+    const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
+    if (qos === 0) this.send(message, match, 0, 0, false, retain);
+    else this.sendOrHold(message, match, qos, this.inflight.take(qos, undefined, 0, message), retain);
+  }
+
+  progressed(): void {
+    this.session.core.touch();
+  }
+
+  replayed(): void {
+    this.link.becomeReady();
+  }
+
   /** Takes part in a shared subscription. */
   share(feed: Feed): void {
     this.shared.add(feed);
@@ -111,6 +147,7 @@ export class Outbound implements LiveSubscriber {
 
   /** The subscription is gone. Where others may have left messages to it, they still come before it is closed. */
   async retire(feed: Feed): Promise<void> {
+    this.replays.remove(feed);
     const cursor = feed.cursor!;
     const end = this.matching.mayOverlap ? await cursor.end() : cursor.offset;
     if (cursor.offset < end && this.link.isOpen) {
@@ -160,6 +197,7 @@ export class Outbound implements LiveSubscriber {
     if (!link.isOpen || link.isBlocked || this.isHolding || !inflight.isResent) return;
     if (this.retained.length > 0 && !this.pullRetained()) return;
     if (!this.shared.isEmpty) this.pullShared();
+    if (!this.replays.isEmpty) return this.replays.run();
     let pulled = 0;
     while (!this.isHolding && inflight.room > 0 && !link.output.isOver(this.context.options.outputBytesMax)) {
       const count = this.pullSome(Math.min(inflight.room, PULL_MAX));

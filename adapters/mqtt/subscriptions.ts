@@ -1,4 +1,4 @@
-import type { Arrival } from '../../core/broker.ts';
+import type { Arrival, ReplayStart } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type {
@@ -16,7 +16,7 @@ import type { Outbound } from './outbound.ts';
 import { REASON_OF } from './reasons.ts';
 import type { Feed } from './session/feed.ts';
 import type { MqttSession } from './session/mqtt-session.ts';
-import { arrivalOf, feedOptions, grantedQos, subscriptionRefusal } from './session/subscribe.ts';
+import { arrivalOf, feedOptions, grantedQos, startOf, subscriptionRefusal } from './session/subscribe.ts';
 
 /** Subscribes and unsubscribes: the session's part, and at QoS 0 that of the connection. */
 export class Subscriptions {
@@ -99,7 +99,8 @@ export class Subscriptions {
       typeof arrival === 'string' && (retainHandling === 0 || (retainHandling === 1 && before === undefined));
     try {
       const options = { ...feedOptions(subscription, properties), awaitsRetained: wantsRetained };
-      const feed = await this.open(topicFilter, options, arrival, before);
+      const start = before === undefined && arrival === 'cursor' ? startOf(properties) : undefined;
+      const feed = await this.open(topicFilter, options, arrival, before, start);
       if (wantsRetained) this.awaitingRetained.push(feed);
       return qos;
     } catch (error) {
@@ -114,16 +115,27 @@ export class Subscriptions {
     options: Feed['options'],
     arrival: Arrival,
     before: Feed | undefined,
+    start: ReplayStart | undefined,
   ): Promise<Feed> {
     const { core } = this.session;
     const isOther = before !== undefined && typeof arrival === 'string' && isLive(before) !== (arrival === 'live');
     if (isOther) core.unsubscribe(topicFilter);
     const feed = (await core.subscribe(topicFilter, options, arrival)) as Feed;
+    if (start !== undefined) await this.replay(feed, start);
+    this.outbound.update();
     if (isLive(feed)) this.openLive(feed);
     else if (feed.share !== undefined) this.outbound.share(feed);
     else if (before?.cursor === undefined) this.outbound.markReady(feed);
     if (isOther) await this.closeFeed(before);
     return feed;
+  }
+
+  /** After the cursor is there: what is published in between may come twice, but is never missed. */
+  private async replay(feed: Feed, start: ReplayStart): Promise<void> {
+    const replay = await this.context.broker.replay.ranges(feed.filter, start);
+    feed.options = { ...feed.options, replay };
+    this.outbound.update();
+    this.outbound.replay(feed);
   }
 
   private async remove(topicFilter: string): Promise<boolean> {

@@ -29,6 +29,13 @@ export class Routes {
     return this.find(levels)?.fieldsOf(levels) ?? { topic: defaultTopic(levels[0]!), keys: NO_KEYS };
   }
 
+  /** The topic of every address the filter matches, undefined where they may have several. */
+  topicOfFilter(filter: string): string | undefined {
+    const [level = ''] = filter.split('/');
+    if (this.routes.length > 0 || level === '+' || level === '#') return undefined;
+    return defaultTopic(level);
+  }
+
   /**
    * The address of a message whose publisher gave none: one under which a device would reach the topic with just these
    * fields; else the first that they fill in; else `<topic>` or `<topic>/<tag>`.

@@ -1,4 +1,4 @@
-import type { SessionSubscription } from '../../../core/broker.ts';
+import type { ReplayRange, SessionSubscription } from '../../../core/broker.ts';
 import type { FilterExpression } from '../../../core/model/filter.ts';
 import type { Qos } from '../codec/packet.ts';
 
@@ -11,6 +11,8 @@ export interface FeedOptions {
   readonly identifier: number;
   /** What messages have to pass beyond the topic filter. */
   readonly expression?: FilterExpression;
+  /** Stored messages that are still to be read again, before those that come from now on. */
+  readonly replay?: readonly ReplayRange[];
   /** Retained messages are still to be delivered. */
   readonly awaitsRetained?: boolean;
 }

@@ -1,7 +1,8 @@
-import type { Arrival } from '../../../core/broker.ts';
+import type { Arrival, ReplayStart } from '../../../core/broker.ts';
 import type { Properties, Qos, Subscription } from '../codec/packet.ts';
 import { ReasonCode } from '../codec/reason-code.ts';
 import { isShared } from '../codec/topic.ts';
+import { BrokerError } from '../../../core/model/broker-error.ts';
 import type { FilterExpression } from '../../../core/model/filter.ts';
 import type { MqttOptions } from '../options.ts';
 import type { FeedOptions } from './feed.ts';
@@ -24,6 +25,20 @@ export function arrivalOf({ topicFilter, qos }: Subscription): Arrival {
   if (!isShared(topicFilter)) return qos > 0 ? 'cursor' : 'live';
   const slash = topicFilter.indexOf('/', SHARE_PREFIX.length);
   return { name: topicFilter.slice(SHARE_PREFIX.length, slash), filter: topicFilter.slice(slash + 1) };
+}
+
+/**
+ * The user property `start`: from where on a new subscription of QoS 1 or 2 reads what is stored, `earliest` or a time
+ * (milliseconds since the epoch, or ISO 8601). Undefined: from now on, as `latest` says.
+ * @throws BrokerError BAD_REQUEST
+ */
+export function startOf(properties: Properties | undefined): ReplayStart | undefined {
+  const text = properties?.userProperties?.find(([name]) => name === 'start')?.[1];
+  if (text === undefined || text === 'latest') return undefined;
+  if (text === 'earliest') return 'earliest';
+  const time = /^\d{1,16}$/.test(text) ? Number(text) : Date.parse(text);
+  if (!Number.isNaN(time)) return { time };
+  throw new BrokerError('BAD_REQUEST', `start is neither earliest, latest nor a time: ${text}`);
 }
 
 /** Whether the filter is about the gateway itself. */
