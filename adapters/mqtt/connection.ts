@@ -201,8 +201,9 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   setFull(isFull: boolean): void {
     this.isFull = isFull;
-    if (isFull) this.socket.pause();
-    else this.resumeReading();
+    if (!isFull) return this.resumeReading();
+    this.context.metrics.slowedDown++;
+    this.socket.pause();
   }
 
   /** Ends the connection from our side; MQTT 5 clients are told why. */
@@ -256,6 +257,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   private keepPace(waitMs: number): void {
     if (waitMs === 0 || this.isPaced) return;
     this.isPaced = true;
+    this.context.metrics.slowedDown++;
     this.socket.pause();
     this.context.broker.clock.schedule(waitMs, () => {
       this.isPaced = false;
@@ -413,6 +415,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   private refuse(reasonCode: number, reason: string): void {
+    this.context.metrics.connectionsRefused++;
     const packet: ConnackPacket = { type: 'connack', sessionPresent: false, reasonCode };
     if (this.version === 5) packet.properties = { reasonString: reason };
     this.write(packet);

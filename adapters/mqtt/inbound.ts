@@ -67,6 +67,7 @@ export class Inbound implements Publisher {
   /** The message is stored, or refused with the reason. */
   published(packetIdentifier: number, reasonCode: number): void {
     if (this.storing-- === this.context.options.receiveMaximum) this.receiver.setFull(false);
+    if (reasonCode >= 0x80) this.context.metrics.publishRefused++;
     const isOnce = this.storingOnce.delete(packetIdentifier);
     if (isOnce && reasonCode >= 0x80) void this.session.core.release(packetIdentifier);
     this.receiver.acknowledge(isOnce ? PacketType.pubrec : PacketType.puback, packetIdentifier, reasonCode);

@@ -10,4 +10,10 @@ export class MqttMetrics {
   publishSent = 0;
   /** QoS 0 deliveries given up because the subscriber did not keep up. */
   droppedQos0 = 0;
+  /** CONNECTs, messages and subscriptions that were answered with a failure: limits, rights, names. */
+  connectionsRefused = 0;
+  publishRefused = 0;
+  subscriptionsRefused = 0;
+  /** How often a client was read more slowly: Receive Maximum, or its publish rate. */
+  slowedDown = 0;
 }

@@ -1,5 +1,6 @@
 import type { Arrival, ReplayStart } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
+import { compileFilter } from '../../core/model/filter.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type {
   Properties,
@@ -48,6 +49,7 @@ export class Subscriptions {
     const reasonCodes: number[] = [];
     for (const subscription of packet.subscriptions) {
       const reasonCode = await this.add(subscription, properties);
+      if (reasonCode >= 0x80) this.context.metrics.subscriptionsRefused++;
       // MQTT 3.1.1 has one code for every failure [MQTT-3.9.3-2].
       reasonCodes.push(reasonCode >= 0x80 && version !== 5 ? 0x80 : reasonCode);
     }
@@ -99,6 +101,8 @@ export class Subscriptions {
       typeof arrival === 'string' && (retainHandling === 0 || (retainHandling === 1 && before === undefined));
     try {
       const options = { ...feedOptions(subscription, properties), awaitsRetained: wantsRetained };
+      // Throws here for what cannot be understood, before anything has changed.
+      if (options.expression !== undefined) compileFilter(options.expression);
       const start = before === undefined && arrival === 'cursor' ? startOf(properties) : undefined;
       const feed = await this.open(topicFilter, options, arrival, before, start);
       if (wantsRetained) this.awaitingRetained.push(feed);

@@ -74,6 +74,10 @@ export class SysTopics {
     yield ['publish/messages/received', metrics.publishReceived];
     yield ['publish/messages/sent', metrics.publishSent];
     yield ['publish/messages/dropped', metrics.droppedQos0];
+    yield ['refused/connections', metrics.connectionsRefused];
+    yield ['refused/publishes', metrics.publishRefused];
+    yield ['refused/subscriptions', metrics.subscriptionsRefused];
+    yield ['clients/slowed down', metrics.slowedDown];
     yield ['bytes/received', metrics.bytesReceived];
     yield ['bytes/sent', metrics.bytesSent];
     yield ['subscriptions/count', sessions.subscriptionCount];

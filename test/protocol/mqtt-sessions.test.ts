@@ -768,3 +768,76 @@ t.test('a subscription that starts with what is stored', async (t) => {
   );
   for (const one of [publisher, all, none, again.client]) one.destroy();
 });
+
+t.test('a subscription narrowed by SQL92, or by tags', async (t) => {
+  const topic = fresh('f/');
+  const publisher = await RawMqttClient.connected(port);
+  const narrowed = async (qos: 0 | 1, name: string, value: string): Promise<RawMqttClient> => {
+    const client = await RawMqttClient.connected(port);
+    client.send({
+      type: 'subscribe',
+      packetIdentifier: 1,
+      subscriptions: [{ ...PLAIN_SUBSCRIPTION, topicFilter: topic, qos }],
+      properties: { userProperties: [[name, value]] },
+    });
+    t.same((await client.next('suback')).reasonCodes, [value === 'a >' ? 0x8f : qos]);
+    return client;
+  };
+  const clients = await Promise.all([
+    narrowed(0, 'filter', "temperature > 20 AND room = 'hall'"),
+    narrowed(1, 'filter', "temperature > 20 AND room = 'hall'"),
+    narrowed(1, 'tag', 'alarm || warning'),
+    narrowed(1, 'filter', 'a >'),
+  ]);
+  for (const [payload, ...userProperties] of [
+    ['warm', ['temperature', '21'], ['room', 'hall'], ['tag', 'warning']],
+    ['cold', ['temperature', '19'], ['room', 'hall']],
+    ['alarm', ['tag', 'alarm']],
+  ] as [string, ...[string, string][]][]) {
+    await publisher.publish(topic, payload, { properties: { userProperties } });
+  }
+  const got = await Promise.all(clients.map((client) => client.fence()));
+  t.same(
+    got.map((packets) => texts(packets.filter((packet) => packet.type === 'publish'))),
+    [['warm'], ['warm'], ['warm', 'alarm'], []],
+  );
+  for (const client of [publisher, ...clients]) client.destroy();
+});
+
+t.test('limits: at the limit, and one above; counted', async (t) => {
+  const limited = await startMqttServer({
+    subscriptionsPerClientMax: 2,
+    topicLevelsMax: 3,
+    inflightMax: 2,
+    publishBytesRateMax: 2000,
+  });
+  t.teardown(() => limited.close());
+  const client = await RawMqttClient.connected(limited.port);
+  t.same(await client.subscribe(1, 'a/b/c', 'a/b/c/d', 'b', 'c'), [1, 0x8f, 1, 0x97]);
+  t.same(await client.subscribe(0, 'b'), [0], 'one that is there may change');
+  const publisher = await RawMqttClient.connected(limited.port);
+  t.equal(await publisher.publish('a/b/c/d', 'x'), 0x90);
+  for (let i = 0; i < 4; i++) t.equal(await publisher.publish('a/b/c', `${i}`), 0);
+  const two = await client.many('publish', 2);
+  t.same(await client.fence(), [], 'no more than two on their way');
+  client.send(...two.map(({ packetIdentifier }) => puback(packetIdentifier)));
+  await client.many('publish', 2);
+  const big = 'x'.repeat(1500);
+  t.equal(await publisher.publish('a/b/c', big), 0);
+  publisher.send(publishPacket('a/b/c', big, { qos: 1, packetIdentifier: 2 }));
+  t.match(await publisher.take(), { packetIdentifier: 2 }, 'what came is taken, and then nothing is read for a while');
+  publisher.send(publishPacket('a/b/c', 'late', { qos: 1, packetIdentifier: 3 }));
+  const late = publisher.take();
+  for (let i = 0; i < 20; i++) await limited.clock.advance(200);
+  t.match(await late, { type: 'puback', packetIdentifier: 3, reasonCode: 0 });
+  const watcher = await RawMqttClient.connected(limited.port);
+  await watcher.subscribe(0, '$SYS/broker/refused/+', '$SYS/broker/clients/slowed down');
+  const counts = (await watcher.fence()).filter((packet) => packet.type === 'publish');
+  await limited.clock.advance(10_000);
+  counts.push(...(await watcher.fence()).filter((packet) => packet.type === 'publish'));
+  const latest = new Map(counts.map(({ topicName, payload }) => [topicName.split('/').at(-1), payload.toString()]));
+  t.match(Object.fromEntries(latest), { publishes: '1', subscriptions: '2', 'slowed down': /^[1-9]/ });
+  watcher.destroy();
+  client.destroy();
+  publisher.destroy();
+});
