@@ -807,26 +807,26 @@ t.test('a subscription narrowed by SQL92, or by tags', async (t) => {
 t.test('limits: at the limit, and one above; counted', async (t) => {
   const limited = await startMqttServer({
     subscriptionsPerClientMax: 2,
-    topicLevelsMax: 3,
+    topicLevelsMax: 4,
     inflightMax: 2,
     publishBytesRateMax: 2000,
   });
   t.teardown(() => limited.close());
   const client = await RawMqttClient.connected(limited.port);
-  t.same(await client.subscribe(1, 'a/b/c', 'a/b/c/d', 'b', 'c'), [1, 0x8f, 1, 0x97]);
+  t.same(await client.subscribe(1, 'a/b/c/d', 'a/b/c/d/e', 'b', 'c'), [1, 0x8f, 1, 0x97]);
   t.same(await client.subscribe(0, 'b'), [0], 'one that is there may change');
   const publisher = await RawMqttClient.connected(limited.port);
-  t.equal(await publisher.publish('a/b/c/d', 'x'), 0x90);
-  for (let i = 0; i < 4; i++) t.equal(await publisher.publish('a/b/c', `${i}`), 0);
+  t.equal(await publisher.publish('a/b/c/d/e', 'x'), 0x90);
+  for (let i = 0; i < 4; i++) t.equal(await publisher.publish('a/b/c/d', `${i}`), 0);
   const two = await client.many('publish', 2);
   t.same(await client.fence(), [], 'no more than two on their way');
   client.send(...two.map(({ packetIdentifier }) => puback(packetIdentifier)));
   await client.many('publish', 2);
   const big = 'x'.repeat(1500);
-  t.equal(await publisher.publish('a/b/c', big), 0);
-  publisher.send(publishPacket('a/b/c', big, { qos: 1, packetIdentifier: 2 }));
+  t.equal(await publisher.publish('a/b/c/d', big), 0);
+  publisher.send(publishPacket('a/b/c/d', big, { qos: 1, packetIdentifier: 2 }));
   t.match(await publisher.take(), { packetIdentifier: 2 }, 'what came is taken, and then nothing is read for a while');
-  publisher.send(publishPacket('a/b/c', 'late', { qos: 1, packetIdentifier: 3 }));
+  publisher.send(publishPacket('a/b/c/d', 'late', { qos: 1, packetIdentifier: 3 }));
   const late = publisher.take();
   for (let i = 0; i < 20; i++) await limited.clock.advance(200);
   t.match(await late, { type: 'puback', packetIdentifier: 3, reasonCode: 0 });
