@@ -1,7 +1,8 @@
 /** From the rounds of `npm run bench -- mqtt` to medians, ratios and a table. */
 import { execFileSync } from 'node:child_process';
 import { cpus, release, totalmem } from 'node:os';
-import type { WakeUp } from './mqtt-load.ts';
+import type { Scenario } from './mqtt-scenarios.ts';
+import type { WakeUp } from './mqtt-wake-up.ts';
 import { count, median, percent, renderTable } from './table.ts';
 
 /** One run of the load generator; shares are of one core. */
@@ -16,6 +17,8 @@ export type Round = {
   peerCpuUsPerMessage: number;
   peerCpuShare: number;
   peerRssBytes: number;
+  /** What the measured part, or what prepared it, added to the peer's memory. */
+  growthBytes: number;
   loadCpuShare: number;
 };
 
@@ -30,6 +33,8 @@ export type Summary = {
   peerCpuUsPerMessage: number;
   peerCpuShare: number;
   peerRssBytes: number;
+  /** In the scenario's own measure, where it has one. */
+  growth: { value: number; min: number; max: number } | undefined;
   loadCpuShare: number;
 };
 
@@ -66,9 +71,14 @@ function git(...args: string[]): string {
 }
 
 /** Summarizes the rounds of one scenario, in the order in which the peers were first measured. */
-export function summarize(rounds: readonly Round[], base: string): Summary[] {
+export function summarize(scenario: Scenario, rounds: readonly Round[], base: string): Summary[] {
   const peers = [...new Set(rounds.map(({ peer }) => peer))];
-  const summaries = peers.map((peer) => summarizeBest(rounds.filter((round) => round.peer === peer)));
+  const summaries = peers.map((peer) =>
+    summarizeBest(
+      scenario,
+      rounds.filter((round) => round.peer === peer),
+    ),
+  );
   const baseRate = summaries.find((summary) => summary.peer === base)?.messagesPerSecond.median;
   return summaries.map((summary) => ({
     ...summary,
@@ -77,14 +87,20 @@ export function summarize(rounds: readonly Round[], base: string): Summary[] {
 }
 
 /** Every way of waiting is measured in every round: one trial beforehand would choose by the machine's mood. */
-function summarizeBest(rounds: readonly Round[]): Summary {
+function summarizeBest(scenario: Scenario, rounds: readonly Round[]): Summary {
   const wakeUps = [...new Set(rounds.map(({ wakeUp }) => wakeUp))];
-  const summaries = wakeUps.map((wakeUp) => summarizeLane(rounds.filter((round) => round.wakeUp === wakeUp)));
+  const summaries = wakeUps.map((wakeUp) =>
+    summarizeLane(
+      scenario,
+      rounds.filter((round) => round.wakeUp === wakeUp),
+    ),
+  );
   return summaries.reduce((a, b) => (a.messagesPerSecond.median >= b.messagesPerSecond.median ? a : b));
 }
 
-function summarizeLane(rounds: readonly Round[]): Summary {
+function summarizeLane({ growth }: Scenario, rounds: readonly Round[]): Summary {
   const rates = rounds.map((round) => round.messagesPerSecond);
+  const growths = growth === undefined ? [] : rounds.map((round) => round.growthBytes / growth.bytes);
   const { scenario, peer, wakeUp } = rounds[0]!;
   return {
     scenario,
@@ -95,21 +111,32 @@ function summarizeLane(rounds: readonly Round[]): Summary {
     peerCpuUsPerMessage: median(rounds.map((round) => round.peerCpuUsPerMessage)),
     peerCpuShare: median(rounds.map((round) => round.peerCpuShare)),
     peerRssBytes: median(rounds.map((round) => round.peerRssBytes)),
+    growth:
+      growth === undefined
+        ? undefined
+        : { value: median(growths), min: Math.min(...growths), max: Math.max(...growths) },
     loadCpuShare: median(rounds.map((round) => round.loadCpuShare)),
   };
 }
 
-export function renderScenario(title: string, summaries: readonly Summary[], base: string): string {
+export function renderScenario(
+  scenario: Scenario,
+  version: string,
+  summaries: readonly Summary[],
+  base: string,
+): string {
+  const { unit, growth } = scenario;
   const header = [
     'peer',
-    'msgs/s',
+    `${plural(unit)}/s`,
     'min',
     'max',
     `${base}/peer`,
-    'us/msg',
+    `us/${unit}`,
     'peer CPU',
     'load CPU',
     'RSS MiB',
+    ...(growth === undefined ? [] : [growth.header, 'min', 'max']),
     'wake-up',
   ];
   const rows = summaries.map((summary) => [
@@ -122,9 +149,15 @@ export function renderScenario(title: string, summaries: readonly Summary[], bas
     percent(summary.peerCpuShare),
     percent(summary.loadCpuShare),
     (summary.peerRssBytes / 2 ** 20).toFixed(0),
+    ...(summary.growth === undefined ? [] : Object.values(summary.growth).map((value) => value.toFixed(1))),
     typeof summary.wakeUp === 'number' ? `${summary.wakeUp} us` : summary.wakeUp,
   ]);
-  return [renderTable(title, header, rows), ...summaries.filter(isLowerBound).map(warning)].join('\n');
+  const table = renderTable(`${scenario.title}, MQTT ${version}`, header, rows);
+  return [table, ...summaries.filter(isLowerBound).map(warning)].join('\n');
+}
+
+function plural(unit: string): string {
+  return unit.endsWith('y') ? `${unit.slice(0, -1)}ies` : `${unit}s`;
 }
 
 /** Whether the generator, not the peer, was short of CPU time. */

@@ -13,14 +13,22 @@ export const packetType = {
   connack: 0x20,
   publish: 0x30,
   puback: 0x40,
+  pubrec: 0x50,
+  pubrel: 0x60,
+  pubcomp: 0x70,
   subscribe: 0x80,
   suback: 0x90,
+  unsubscribe: 0xa0,
+  unsuback: 0xb0,
   pingresp: 0xd0,
   disconnect: 0xe0,
 } as const;
 
 export const pingreqBytes = Buffer.from([0xc0, 0]);
 export const disconnectBytes = Buffer.from([packetType.disconnect, 0]);
+
+const reservedFlags = 0x02; // [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]
+export const pubrelFirstByte = packetType.pubrel | reservedFlags;
 
 /** CONNECT with a clean start, no will, no credentials and keep-alive off, so that only the load is on the wire. */
 export function encodeConnect(version: MqttVersion, clientId: string): Buffer {
@@ -29,14 +37,37 @@ export function encodeConnect(version: MqttVersion, clientId: string): Buffer {
   return frame(packetType.connect, [text('MQTT'), [version, cleanStart, 0, 0], properties, text(clientId)]);
 }
 
+/** The same, but the session goes on where it was and outlives the connection, in MQTT 5 for an hour. */
+export function encodePersistentConnect(version: MqttVersion, clientId: string): Buffer {
+  const sessionExpiryInterval = [0x11, 0, 0, 0x0e, 0x10];
+  const properties = version === 5 ? [sessionExpiryInterval.length, ...sessionExpiryInterval] : [];
+  return frame(packetType.connect, [text('MQTT'), [version, 0, 0, 0], properties, text(clientId)]);
+}
+
 /** SUBSCRIBE to one topic filter with packet identifier 1. */
 export function encodeSubscribe(version: MqttVersion, topicFilter: string, qos: number): Buffer {
-  const reservedFlags = 0x02; // [MQTT-3.8.1-1]
   const properties = version === 5 ? [0] : [];
   return frame(packetType.subscribe | reservedFlags, [[0, 1], properties, text(topicFilter), [qos]]);
 }
 
-export type PublishShape = { version: MqttVersion; topicName: string; qos: 0 | 1; payloadBytes: number };
+/** UNSUBSCRIBE from one topic filter with packet identifier 2. */
+export function encodeUnsubscribe(version: MqttVersion, topicFilter: string): Buffer {
+  const properties = version === 5 ? [0] : [];
+  return frame(packetType.unsubscribe | reservedFlags, [[0, 2], properties, text(topicFilter)]);
+}
+
+export type QoS = 0 | 1 | 2;
+
+export type PublishShape = {
+  version: MqttVersion;
+  /** Names of one length, when they differ. */
+  topicName: (sequence: number) => string;
+  qos: QoS;
+  retain?: boolean;
+  payloadBytes: number;
+  /** In the third and fourth byte of the payload: who sent it. */
+  publisher?: number;
+};
 
 /** PUBLISH packets laid end to end, all of one length, so that a run of them is one slice. */
 export type PublishRing = { bytes: Buffer; packetBytes: number; count: number };
@@ -57,17 +88,53 @@ function encodePublish(shape: PublishShape, sequence: number): Buffer {
   const packetIdentifier = sequence + 1;
   const payload = Buffer.alloc(shape.payloadBytes, 0x62);
   payload.writeUInt16BE(sequence, 0);
-  return frame(packetType.publish | (shape.qos << 1), [
-    text(shape.topicName),
+  if (shape.publisher !== undefined) payload.writeUInt16BE(shape.publisher, 2);
+  return frame(packetType.publish | (shape.qos << 1) | (shape.retain === true ? 1 : 0), [
+    text(shape.topicName(sequence)),
     shape.qos === 0 ? [] : [packetIdentifier >> 8, packetIdentifier & 0xff],
     shape.version === 5 ? [0] : [],
     payload,
   ]);
 }
 
-/** A buffer of PUBACKs whose packet identifiers are still to be filled in: only two bytes each are left to write. */
-export function allocPubacks(count: number): Buffer {
-  return Buffer.alloc(count * 4, Buffer.from([packetType.puback, 2, 0, 0]));
+/** A buffer of PUBACKs (or their like) whose packet identifiers are still to be filled in: two bytes each are left to write. */
+export function allocAcks(firstByte: number, count: number): Buffer {
+  return Buffer.alloc(count * 4, Buffer.from([firstByte, 2, 0, 0]));
+}
+
+/** Bytes of the value of each property a CONNACK may hold; -1: a text or binary data, -2: a pair of texts. */
+const connackProperties: Readonly<Record<number, number>> = {
+  0x11: 4,
+  0x12: -1,
+  0x13: 2,
+  0x15: -1,
+  0x16: -1,
+  0x1a: -1,
+  0x1c: -1,
+  0x1f: -1,
+  0x21: 2,
+  0x22: 2,
+  0x24: 1,
+  0x25: 1,
+  0x26: -2,
+  0x27: 4,
+  0x28: 1,
+  0x29: 1,
+  0x2a: 1,
+};
+
+/** Whether an MQTT 5 CONNACK grants shared subscriptions: property 0x2a is absent or 1. */
+export function grantsSharedSubscriptions(connack: Buffer): boolean {
+  let at = afterVariableInteger(connack, afterVariableInteger(connack, 1) + 2);
+  while (at < connack.length) {
+    const property = connack[at++]!;
+    if (property === 0x2a) return connack[at] === 1;
+    const valueBytes = connackProperties[property];
+    if (valueBytes === undefined) throw new Error(`CONNACK with property 0x${property.toString(16)}`);
+    for (let texts = -valueBytes; texts > 0; texts--) at += 2 + connack.readUInt16BE(at);
+    if (valueBytes > 0) at += valueBytes;
+  }
+  return true;
 }
 
 /**

@@ -1,18 +1,21 @@
 /**
  * `npm run bench -- mqtt`: throughput of the gateway and of other MQTT brokers under the same load.
  *
- * All peers of a scenario run at the same time but are measured in turns (A, B, C, A, B, C, ...), so that a slow spell
- * of the machine meets all of them. Compare the ratios, not the absolute figures.
+ * The peers of a scenario are measured in turns (A, B, C, A, B, C, ...), so that a slow spell of the machine meets all
+ * of them. Compare the ratios, not the absolute figures.
  */
-import { fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { choose, number } from './flags.ts';
 import type { Benchmark } from './main.ts';
-import type { LoadFigures, LoadPlan, LoadReport, WakeUp } from './mqtt-load.ts';
+import { NotSupported } from './mqtt-link.ts';
 import { describeMachine, renderScenario, summarize, type Round, type Summary } from './mqtt-report.ts';
+import { runRound } from './mqtt-round.ts';
+import { chooseScenarios, scenarios, type Scenario } from './mqtt-scenarios.ts';
+import { mqttTargets } from './mqtt-targets.ts';
+import type { WakeUp } from './mqtt-wake-up.ts';
 import type { MqttVersion } from './mqtt-wire.ts';
+import { openFilesShortage } from './open-files.ts';
 import {
   adHocPeer,
   aedesPeer,
@@ -23,48 +26,24 @@ import {
   type PeerSpec,
   type RunningPeer,
 } from './peers.ts';
+import { renderTargets } from './table.ts';
 
-type Scenario = { name: string; title: string; plan: Pick<LoadPlan, 'qos' | 'payloadBytes' | 'window'> };
-
-const scenarios: readonly Scenario[] = [
-  {
-    name: 'qos0',
-    title: '1 publisher to 1 subscriber, QoS 0, 64 bytes, at most 2000 messages undelivered',
-    plan: { qos: 0, payloadBytes: 64, window: 2000 },
-  },
-  {
-    name: 'qos1',
-    title: '1 publisher to 1 subscriber, QoS 1, 64 bytes, 100 publishes in flight',
-    plan: { qos: 1, payloadBytes: 64, window: 100 },
-  },
-  {
-    name: 'qos1-1000',
-    title: '1 publisher to 1 subscriber, QoS 1, 64 bytes, 1000 publishes in flight',
-    plan: { qos: 1, payloadBytes: 64, window: 1000 },
-  },
-];
-
-const usage = `  --rounds N         measured rounds of each peer (5)
+const usage = `  --rounds N         measured rounds of each peer (5; 1 without --scenario)
   --seconds S        length of a round, at least 1.5 (1.5)
-  --version 4|5      MQTT 3.1.1 or 5.0 (4)
-  --scenario NAMES   some of ${scenarios.map((scenario) => scenario.name).join(',')} (all)
+  --version 4|5      MQTT 3.1.1 or 5.0 (4; shared subscriptions are always measured in 5.0)
+  --scenario NAMES   some of these (all but drain, each under fewer ways of waiting, in about four minutes):
+                     ${scenarios.map((scenario) => scenario.name).join(',')};
+                     fan-out and retained stand for both of theirs
   --only NAMES       these peers of gantry,gantry-sync,mosquitto,aedes and --peer (all)
   --peer NAME=CMD    one more peer; {port} in the command is its port; may be repeated
-  --base NAME        the peer that the ratio column compares with (gantry)
+  --base NAME        the peer that the ratio column compares with (gantry; gantry-sync where that is not measured)
   --wake-up WAYS     ways for the load generator to wait: block, spin, or microseconds to sleep after each
                      wake-up (each peer's own choice); of which the best counts
   --json FILE        machine, versions and every round's figures
   --help`;
 
 /** What is measured once a round: a peer under one way of waiting. */
-type Lane = { peer: RunningPeer; wakeUp: WakeUp };
-
-/** Lets a JavaScript peer and the generator compile their hot paths. */
-const warmupMs = 500;
-/** On top of the sending time: for a peer that has a backlog to deliver after the last publish. */
-const graceMs = 30_000;
-
-const loadPath = fileURLToPath(new URL('./mqtt-load.js', import.meta.url));
+type Lane = { spec: PeerSpec; wakeUp: WakeUp };
 
 export const mqttBenchmark: Benchmark = {
   summary: 'messages per second and CPU time per message, against other brokers',
@@ -78,6 +57,9 @@ type Settings = {
   version: MqttVersion;
   scenarios: readonly Scenario[];
   peers: readonly PeerSpec[];
+  wakeUps: readonly WakeUp[] | undefined;
+  /** One round of everything, without the ways of waiting that seldom make a difference. */
+  isOverview: boolean;
   base: string;
   jsonPath: string | undefined;
 };
@@ -90,13 +72,17 @@ async function runMqttBenchmark(args: string[]): Promise<void> {
   console.log(`${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node.js ${machine.node}`);
   for (const scenario of settings.scenarios) {
     const measured = await runScenario(scenario, settings);
+    if (measured.length === 0) continue;
     rounds.push(...measured);
-    const summary = summarize(measured, settings.base);
+    const isMeasured = (name: string): boolean => measured.some(({ peer }) => peer === name);
+    const base = [settings.base, gantrySyncPeer.name].find(isMeasured) ?? settings.base;
+    const summary = summarize(scenario, measured, base);
     summaries.push(...summary);
-    console.log(
-      renderScenario(`${scenario.title}, MQTT ${settings.version === 5 ? '5.0' : '3.1.1'}`, summary, settings.base),
-    );
+    const version = (scenario.version ?? settings.version) === 5 ? '5.0' : '3.1.1';
+    console.log(renderScenario(scenario, version, summary, base));
   }
+  const targets = mqttTargets(summaries);
+  if (targets.length > 0) console.log(renderTargets(targets));
   if (settings.jsonPath !== undefined) {
     const flags = { rounds: settings.rounds, durationMs: settings.durationMs, version: settings.version };
     writeFileSync(settings.jsonPath, `${JSON.stringify({ machine, flags, summaries, rounds }, null, 2)}\n`);
@@ -104,105 +90,70 @@ async function runMqttBenchmark(args: string[]): Promise<void> {
 }
 
 async function runScenario(scenario: Scenario, settings: Settings): Promise<Round[]> {
-  const lanes: Lane[] = [];
   const rounds: Round[] = [];
+  const running = new Map<PeerSpec, RunningPeer>();
+  let lanes = lanesOf(scenario, settings);
   try {
-    for (const spec of settings.peers) {
-      const peer = await startPeer(spec);
-      for (const wakeUp of spec.wakeUps) lanes.push({ peer, wakeUp });
-    }
     for (let round = 1; round <= settings.rounds; round++) {
-      for (const { peer, wakeUp } of lanes) {
-        const figures = await runRound(scenario, peer, wakeUp, settings);
-        rounds.push({ scenario: scenario.name, round, ...figures });
-        const rate = Math.round(figures.messagesPerSecond);
-        console.error(
-          `${scenario.name} round ${round} of ${settings.rounds}: ${peer.name}, wake-up ${wakeUp}: ${rate}/s`,
-        );
+      for (const lane of lanes) {
+        if (!lanes.includes(lane)) continue;
+        const peer = running.get(lane.spec) ?? (await startPeer(lane.spec));
+        running.set(lane.spec, peer);
+        const figures = await runLane(scenario, lane, peer, settings);
+        if (figures === undefined) lanes = lanes.filter(({ spec }) => spec !== lane.spec);
+        else rounds.push({ scenario: scenario.name, round, ...figures });
+        if (scenario.isFresh === true) {
+          await peer.stop();
+          running.delete(lane.spec);
+        }
       }
     }
   } finally {
-    await Promise.all([...new Set(lanes.map(({ peer }) => peer))].map((peer) => peer.stop()));
+    await Promise.all([...running.values()].map((peer) => peer.stop()));
   }
   return rounds;
 }
 
-/** One load generator process against one peer. */
-async function runRound(
-  scenario: Scenario,
-  peer: RunningPeer,
-  wakeUp: WakeUp,
-  settings: Settings,
-): Promise<Omit<Round, 'scenario' | 'round'>> {
-  const { durationMs, version } = settings;
-  const deadlineMs = warmupMs + durationMs + graceMs;
-  const plan: LoadPlan = { ...scenario.plan, port: peer.port, version, warmupMs, durationMs, wakeUp, deadlineMs };
-  const load = startLoad(plan, `${scenario.name} on ${peer.name}`);
-  try {
-    await load.ready();
-    const cpuBeforeUs = peer.cpuUs();
-    const { messages, elapsedMs, cpuUs } = await load.go();
-    const peerCpuUs = peer.cpuUs() - cpuBeforeUs;
-    return {
-      peer: peer.name,
-      wakeUp,
-      messages,
-      elapsedMs,
-      messagesPerSecond: (messages * 1000) / elapsedMs,
-      peerCpuUsPerMessage: peerCpuUs / messages,
-      peerCpuShare: peerCpuUs / 1000 / elapsedMs,
-      peerRssBytes: peer.rssBytes(),
-      loadCpuShare: cpuUs / 1000 / elapsedMs,
-    };
-  } catch (cause) {
-    throw new Error(`${cause instanceof Error ? cause.message : String(cause)}\n${peer.describe()}`, { cause });
-  } finally {
-    await load.stop();
+function lanesOf(scenario: Scenario, settings: Settings): Lane[] {
+  const shortage = scenario.openFiles === undefined ? undefined : openFilesShortage(scenario.openFiles);
+  if (shortage !== undefined) {
+    console.error(`SKIPPED: ${scenario.name} is not measured, because ${shortage}`);
+    return [];
   }
-}
-
-type Load = { ready: () => Promise<void>; go: () => Promise<LoadFigures>; stop: () => Promise<void> };
-
-function startLoad(plan: LoadPlan, title: string): Load {
-  const child = fork(loadPath, [JSON.stringify(plan)]);
-  const ended = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve());
+  return settings.peers.flatMap((usual): Lane[] => {
+    const spec = scenario.peer === undefined ? usual : scenario.peer(usual);
+    if (spec === undefined) return [];
+    // Where the generator has much to do itself, spinning takes its time away.
+    const isQuick = settings.isOverview || scenario.task.kind !== 'pair';
+    const own = isQuick ? spec.wakeUps.filter((wakeUp) => wakeUp !== 'spin') : spec.wakeUps;
+    return (settings.wakeUps ?? scenario.wakeUps ?? own).map((wakeUp) => ({ spec, wakeUp }));
   });
-  // The generator keeps its own deadline and can say what is missing; this one is for a generator that hangs.
-  const timer = setTimeout(() => child.kill('SIGKILL'), plan.deadlineMs + 5000);
-  const nextReport = (): Promise<LoadReport> =>
-    new Promise((resolve, reject) => {
-      child.once('message', resolve);
-      void ended.then(() => reject(new Error(`${title}: the load generator ended without a report`)));
-    });
-  return {
-    ready: async () => {
-      const report = await nextReport();
-      if (report.kind !== 'ready') throw unexpected(title, report);
-    },
-    go: async () => {
-      child.send('go');
-      const report = await nextReport();
-      if (report.kind !== 'done') throw unexpected(title, report);
-      return report;
-    },
-    stop: async () => {
-      if (child.connected) child.disconnect();
-      await ended;
-      clearTimeout(timer);
-    },
-  };
 }
 
-function unexpected(title: string, report: LoadReport): Error {
-  return new Error(`${title}: ${report.kind === 'failed' ? report.reason : `the load generator is ${report.kind}`}`);
+/** Undefined when the peer cannot do it. */
+async function runLane(
+  scenario: Scenario,
+  { wakeUp }: Lane,
+  peer: RunningPeer,
+  settings: Settings,
+): Promise<Omit<Round, 'scenario' | 'round'> | undefined> {
+  try {
+    const figures = await runRound(scenario, peer, wakeUp, settings);
+    const rate = Math.round(figures.messagesPerSecond);
+    console.error(`${scenario.name}: ${peer.name}, wake-up ${wakeUp}: ${rate}/s`);
+    return figures;
+  } catch (error) {
+    if (!(error instanceof NotSupported)) throw error;
+    console.error(`SKIPPED: ${scenario.name} is not measured with ${peer.name}, because ${error.message}`);
+    return undefined;
+  }
 }
 
 function readSettings(args: string[]): Settings {
   const { values } = parseArgs({
     args,
     options: {
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string' },
       seconds: { type: 'string', default: '1.5' },
       version: { type: 'string', default: '4' },
       scenario: { type: 'string' },
@@ -214,16 +165,18 @@ function readSettings(args: string[]): Settings {
     },
   });
   if (values.version !== '4' && values.version !== '5') throw new Error('--version takes 4 or 5');
-  const wakeUps = values['wake-up']?.split(',').map(readWakeUp);
+  const isOverview = values.scenario === undefined;
   const specs = [gantryPeer, gantrySyncPeer, mosquittoPeer, aedesPeer, ...values.peer.map(adHocPeer)];
   const peers = choose('only', specs, values.only).filter(isAvailable);
   if (peers.length === 0) throw new Error('there is no peer to measure');
   return {
-    rounds: number('rounds', values.rounds, 1, 1000),
+    rounds: number('rounds', values.rounds ?? (isOverview ? '1' : '5'), 1, 1000),
     durationMs: number('seconds', values.seconds, 1.5, 600) * 1000,
     version: values.version === '5' ? 5 : 4,
-    scenarios: choose('scenario', scenarios, values.scenario),
-    peers: wakeUps === undefined ? peers : peers.map((spec) => ({ ...spec, wakeUps })),
+    scenarios: chooseScenarios(values.scenario),
+    peers,
+    wakeUps: values['wake-up']?.split(',').map(readWakeUp),
+    isOverview,
     base: values.base,
     jsonPath: values.json,
   };

@@ -7,11 +7,11 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { WakeUp } from './mqtt-load.ts';
+import type { WakeUp } from './mqtt-wake-up.ts';
 
 /** A file to run, its arguments, and the text of a configuration file that `configPath` among them points to. */
 export type PeerCommand = { file: string; args: readonly string[]; config?: string };
@@ -74,24 +74,39 @@ function gatewayPeer(name: string, engine: (configPath: string) => string): Peer
   };
 }
 
-export const mosquittoPeer: PeerSpec = {
-  name: 'mosquitto',
-  wakeUps: ['block', 'spin', 150],
-  unavailable: () => (findProgram('mosquitto') === undefined ? 'mosquitto is not installed' : undefined),
-  command: (port, configPath) => ({
-    file: findProgram('mosquitto') ?? 'mosquitto',
-    args: ['-c', configPath],
-    config: [
-      `listener ${port} 127.0.0.1`,
-      'allow_anonymous true',
-      'max_queued_messages 0',
-      'max_inflight_messages 1000',
-      'persistence false',
-      'log_type error',
-      '',
-    ].join('\n'),
-  }),
-};
+/** In memory. */
+export const mosquittoPeer = mosquitto(() => ['persistence false']);
+/** Sessions and their queues in its file, which it writes now and then and at its end. */
+export const mosquittoDurablePeer = mosquitto((configPath) => [
+  'persistence true',
+  `persistence_location ${dirname(configPath)}/`,
+  'max_queued_bytes 0',
+]);
+/** Without Nagle's algorithm, which makes who asks one thing at a time wait for delayed acknowledgements: 40 ms. */
+export const mosquittoNoDelayPeer = mosquitto(() => ['persistence false', 'set_tcp_nodelay true']);
+
+function mosquitto(persistence: (configPath: string) => readonly string[]): PeerSpec {
+  return {
+    name: 'mosquitto',
+    wakeUps: ['block', 'spin', 150],
+    unavailable: () => (findProgram('mosquitto') === undefined ? 'mosquitto is not installed' : undefined),
+    command: (port, configPath) => ({
+      file: findProgram('mosquitto') ?? 'mosquitto',
+      args: ['-c', configPath],
+      config: [
+        `listener ${port} 127.0.0.1`,
+        'allow_anonymous true',
+        // Started by root it would become another user, who may not write where its files are to be.
+        `user ${userInfo().username}`,
+        'max_queued_messages 0',
+        'max_inflight_messages 1000',
+        ...persistence(configPath),
+        'log_type error',
+        '',
+      ].join('\n'),
+    }),
+  };
+}
 
 export const aedesPeer: PeerSpec = {
   name: 'aedes',

@@ -1,0 +1,52 @@
+/** Connections that do nothing: what each costs is how much the peer's memory grows between `ready` and the end. */
+import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Generator, LoadFigures, LoadFrame } from './mqtt-generator.ts';
+import { forAll, Link } from './mqtt-link.ts';
+
+export type IdlePlan = { kind: 'idle'; connections: number; isSubscribed: boolean };
+
+/** Before anything is measured, so that the peer has compiled its code and its pools their first size. They stay. */
+const firstConnections = 250;
+/** Until the peer has done what it puts off. */
+const restMs = 1000;
+
+export class IdleGenerator implements Generator {
+  private readonly plan: IdlePlan & LoadFrame;
+  private count = 0;
+
+  constructor(plan: IdlePlan & LoadFrame) {
+    this.plan = plan;
+  }
+
+  async prepare(): Promise<void> {
+    await this.connectMore(firstConnections);
+    await delay(restMs);
+  }
+
+  /** The connections stay until this process ends. */
+  async measure(): Promise<LoadFigures> {
+    const { connections } = this.plan;
+    const cpuBefore = process.cpuUsage();
+    const startMs = performance.now();
+    await this.connectMore(connections);
+    const elapsedMs = performance.now() - startMs;
+    const { user, system } = process.cpuUsage(cpuBefore);
+    await delay(restMs);
+    return { messages: connections, elapsedMs, cpuUs: user + system };
+  }
+
+  describe(): string {
+    return `${this.count} connections`;
+  }
+
+  private async connectMore(connections: number): Promise<void> {
+    const { port, version, isSubscribed } = this.plan;
+    await forAll(connections, async () => {
+      const name = this.count++;
+      const link = await Link.open(port);
+      await link.connect(version, `bench-${process.pid}-${name}`);
+      if (isSubscribed) await link.subscribe(version, `bench/${name}`, 1);
+    });
+  }
+}
