@@ -103,7 +103,10 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     }
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('drain', () => this.drained());
-    socket.on('end', () => socket.end());
+    socket.on('end', () => {
+      // Where our side is closed already, closing it again would make an error nobody sees.
+      if (this.phase !== 'closing') socket.end();
+    });
     socket.on('error', (error) =>
       context.log.debug({ err: error, client: this.clientIdentifier }, 'MQTT socket error'),
     );
