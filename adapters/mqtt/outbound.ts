@@ -133,10 +133,10 @@ export class Outbound implements LiveSubscriber {
     this.send(message, match, 0, 0, false, match.retainAsPublished && message.isRetained);
   }
 
-  /** Reads from the store what the client has room for. */
+  /** Reads from the store what the client has room for; not before the last of what is sent again is on its way. */
   pull(): void {
     const { link, inflight } = this;
-    if (!link.isOpen || link.isBlocked || this.isHolding || !inflight.isResent) return;
+    if (!link.isOpen || link.isBlocked || this.isHolding || this.isResending || !inflight.isResent) return;
     if (this.retained.length > 0 && !this.pullRetained()) return;
     let pulled = 0;
     while (!this.isHolding && inflight.room > 0 && !link.output.isOver(this.context.options.outputBytesMax)) {
@@ -266,12 +266,10 @@ export class Outbound implements LiveSubscriber {
   private resend(): void {
     if (this.isResending) return;
     this.isResending = true;
-    this.resendAll()
-      .finally(() => (this.isResending = false))
-      .catch((error: unknown) => {
-        this.context.log.error({ err: error, client: this.session.core.clientId }, 'messages could not be read again');
-        this.link.disconnect(ReasonCode.unspecifiedError, 'messages could not be read again');
-      });
+    this.resendAll().catch((error: unknown) => {
+      this.context.log.error({ err: error, client: this.session.core.clientId }, 'messages could not be read again');
+      this.link.disconnect(ReasonCode.unspecifiedError, 'messages could not be read again');
+    });
   }
 
   private async resendAll(): Promise<void> {
@@ -284,6 +282,7 @@ export class Outbound implements LiveSubscriber {
       if (!this.link.isOpen) return;
       if (message === undefined || !this.sendAgain(next, message)) this.inflight.done(next.packetIdentifier);
     }
+    this.isResending = false;
     if (this.inflight.isResent) this.link.becomeReady();
   }
 
