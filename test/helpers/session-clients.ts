@@ -118,7 +118,11 @@ export class SessionPublisher extends SessionClient {
     const { random, journal } = this.load;
     const packets: Packet[] = [];
     while (this.outgoing.length < WINDOW) {
-      const message = journal.create(random.pick(this.topicNames), random.pick([1, 2]), random.chance(0.1));
+      const topicName = random.pick(this.topicNames);
+      const retain = random.chance(0.1);
+      // One QoS for those of a topic: sent again at QoS 1, a message would come behind a later one at QoS 2.
+      const qos = retain ? (topicName.includes('/0/') ? 1 : 2) : random.pick([1, 2] as const);
+      const message = journal.create(topicName, qos, retain);
       const outgoing = { message, packetIdentifier: this.freeIdentifier(), isReleased: false };
       this.outgoing.push(outgoing);
       packets.push(packetOf(outgoing, false));
