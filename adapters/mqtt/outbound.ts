@@ -80,7 +80,7 @@ export class Outbound implements LiveSubscriber {
     this.matching.update(this.session.feeds.values());
     for (const feed of this.session.feeds.values()) {
       if (feed.cursor !== undefined) this.ready.add(feed);
-      if (feed.options.awaitsRetained === true) this.deliverRetained(feed);
+      if (feed.options.awaitsRetained === true) this.deliverRetained(feed, this.context.broker.retained(feed.filter));
     }
     if (this.inflight.isResent) this.link.becomeReady();
     else this.resend();
@@ -115,9 +115,9 @@ export class Outbound implements LiveSubscriber {
     this.ready.clear();
   }
 
-  /** Sends the retained messages that the subscription's filter matches, before what is published from now on. */
-  deliverRetained(feed: Feed): void {
-    this.retained.push({ feed, messages: this.context.broker.retained(feed.filter)[Symbol.iterator]() });
+  /** Sends retained messages that the subscription's filter matches, before what is published from now on. */
+  deliverRetained(feed: Feed, messages: readonly Message[]): void {
+    this.retained.push({ feed, messages: messages[Symbol.iterator]() });
     this.link.becomeReady();
   }
 

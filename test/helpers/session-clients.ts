@@ -1,11 +1,14 @@
 import type { ConnectPacket, Packet, ProtocolVersion, PublishPacket } from '../../adapters/mqtt/codec/packet.ts';
-import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from './mqtt-client.ts';
+import { PLAIN_SUBSCRIPTION, puback, publishPacket, type RawMqttClient } from './mqtt-client.ts';
 import type { Random } from './random.ts';
 import type { JournalMessage, SessionJournal } from './session-journal.ts';
 
+export type OpenConnection = (version: ProtocolVersion) => Promise<RawMqttClient>;
+
 /** One life of the gateway, as its clients see it. */
 export interface SessionLife {
-  readonly port: number;
+  /** A new connection, CONNECT not sent. */
+  readonly open: OpenConnection;
   /** No new messages: publishers end when all is acknowledged. */
   readonly isLast: boolean;
   /** Set just before the gateway is killed: from then on a lost connection is no failure. */
@@ -44,7 +47,7 @@ abstract class SessionClient {
     let client: RawMqttClient | undefined;
     try {
       while (!life.isKilled) {
-        client = await this.open(life.port);
+        client = await this.connect(life.open);
         const isThrough = await this.work(client, life);
         client.destroy();
         if (isThrough) return;
@@ -59,8 +62,8 @@ abstract class SessionClient {
   /** @returns false when the connection was dropped */
   protected abstract work(client: RawMqttClient, life: SessionLife): Promise<boolean>;
 
-  protected async open(port: number): Promise<RawMqttClient> {
-    const client = await RawMqttClient.open(port, this.version);
+  protected async connect(open: OpenConnection): Promise<RawMqttClient> {
+    const client = await open(this.version);
     const { reasonCode, sessionPresent } = await client.connect(this.connectFields());
     if (reasonCode !== 0) throw new Error(`${this.name} was refused with ${reasonCode}`);
     if (this.hasSession && !sessionPresent) this.load.journal.fault(`${this.name} lost its session`);
@@ -181,8 +184,8 @@ export class SessionSubscriber extends SessionClient {
     this.options = options;
   }
 
-  async subscribe(port: number): Promise<void> {
-    const client = await this.open(port);
+  async subscribe(open: OpenConnection): Promise<void> {
+    const client = await this.connect(open);
     const { filters, qos } = this.options;
     client.send({
       type: 'subscribe',

@@ -5,7 +5,13 @@ import t from 'tap';
 import { spawnGatewayProcess, type StartingGateway } from '../helpers/gateway-process.ts';
 import { RawMqttClient } from '../helpers/mqtt-client.ts';
 import { Random, testSeed } from '../helpers/random.ts';
-import { SessionPublisher, SessionSubscriber, WillClient, type SessionLife } from '../helpers/session-clients.ts';
+import {
+  SessionPublisher,
+  SessionSubscriber,
+  WillClient,
+  type OpenConnection,
+  type SessionLife,
+} from '../helpers/session-clients.ts';
 import { SessionJournal, type SessionCounts } from '../helpers/session-journal.ts';
 
 /**
@@ -64,6 +70,11 @@ async function start(): Promise<number> {
   return (await current.ready).mqttPort;
 }
 
+const opener =
+  (port: number): OpenConnection =>
+  (version) =>
+    RawMqttClient.open(port, version);
+
 /** The moment of a kill: after so many more acknowledged messages, deliveries or releases. */
 function killMoment(now: SessionCounts): (counts: SessionCounts) => boolean {
   const what = random.pick(['acknowledged', 'delivered', 'released'] as const);
@@ -98,7 +109,7 @@ async function live(isLast: boolean): Promise<void> {
   journal.beginLife();
   let end!: () => void;
   const ended = new Promise<void>((resolve) => (end = resolve));
-  const life: SessionLife = { port, isLast, isKilled: false, ended };
+  const life: SessionLife = { open: opener(port), isLast, isKilled: false, ended };
   const others = Promise.all([...subscribers, ...willClients].map((client) => client.live(life)));
   const publishing = Promise.all(publishers.map((client) => client.live(life)));
   const clients = Promise.all([others, publishing]);
@@ -125,7 +136,7 @@ t.teardown(async () => {
 await t.test(`${KILLS} times kill -9 while sessions are at work`, async (t) => {
   const startedAtMs = Date.now();
   const port = await start();
-  await Promise.all(subscribers.map((subscriber) => subscriber.subscribe(port)));
+  await Promise.all(subscribers.map((subscriber) => subscriber.subscribe(opener(port))));
   const client = await RawMqttClient.connected(port);
   await client.publish(FENCE, 'here', { retain: true });
   client.destroy();
