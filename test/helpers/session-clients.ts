@@ -25,8 +25,6 @@ export interface SessionLoad {
 
 /** How many packets until a client drops its connection by itself, on average. */
 const PACKETS_TO_DROP = 400;
-/** Few, so that they stand for other messages soon. */
-const IDENTIFIERS = 60;
 const WINDOW = 40;
 
 /** A client whose session outlives its connections, and which keeps its own part of it as the standard demands. */
@@ -94,7 +92,6 @@ export class SessionPublisher extends SessionClient {
   private readonly topicNames: readonly string[];
   /** In the order of publishing. */
   private outgoing: Outgoing[] = [];
-  private lastIdentifier = 0;
 
   constructor(load: SessionLoad, name: string, version: ProtocolVersion, topicNames: readonly string[]) {
     super(load, name, version);
@@ -133,10 +130,12 @@ export class SessionPublisher extends SessionClient {
     client.send(...packets);
   }
 
+  /** The lowest: one that is free stands for another message at once. */
   private freeIdentifier(): number {
-    do this.lastIdentifier = (this.lastIdentifier % IDENTIFIERS) + 1;
-    while (this.outgoing.some(({ packetIdentifier }) => packetIdentifier === this.lastIdentifier));
-    return this.lastIdentifier;
+    const used = new Set(this.outgoing.map(({ packetIdentifier }) => packetIdentifier));
+    let identifier = 1;
+    while (used.has(identifier)) identifier++;
+    return identifier;
   }
 
   private answered(client: RawMqttClient, packet: Packet): void {
