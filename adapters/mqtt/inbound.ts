@@ -7,7 +7,7 @@ import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext, PublishTarget } from './mqtt-context.ts';
 import { extended, type RouteAddition } from './route-addition.ts';
 import type { Publisher } from './turn.ts';
-import type { MqttSession } from './session/mqtt-session.ts';
+import type { Answerer, MqttSession } from './session/mqtt-session.ts';
 import { InboundAliases } from './session/topic-aliases.ts';
 
 /** What the messages of a client need of the connection they come in on. */
@@ -20,7 +20,7 @@ export interface Receiver {
 }
 
 /** Messages from a client to the broker. */
-export class Inbound implements Publisher {
+export class Inbound implements Publisher, Answerer {
   private readonly context: MqttContext;
   private readonly receiver: Receiver;
   private readonly session: MqttSession;
@@ -57,7 +57,10 @@ export class Inbound implements Publisher {
     const target = this.targetOf(topicName);
     const { turn, options } = this.context;
     const refusal = target.refusal === 0 ? this.problemWith(publish) : target.refusal;
-    if (qos === 2) this.storingOnce.add(packetIdentifier);
+    if (qos === 2) {
+      this.storingOnce.add(packetIdentifier);
+      this.session.storing.set(packetIdentifier, this);
+    }
     if (refusal !== 0) turn.refuse(this, packetIdentifier, refusal);
     else turn.publish(this, packetIdentifier, this.outgoing(publish, target, topicName));
     // Clients are known to ignore Receive Maximum: one that sends more is read more slowly instead of cut off.
@@ -68,34 +71,45 @@ export class Inbound implements Publisher {
   published(packetIdentifier: number, reasonCode: number): void {
     if (this.storing-- === this.context.options.receiveMaximum) this.receiver.setFull(false);
     if (reasonCode >= 0x80) this.context.metrics.publishRefused++;
-    const isOnce = this.storingOnce.delete(packetIdentifier);
-    if (isOnce && reasonCode >= 0x80) void this.session.core.release(packetIdentifier);
-    this.receiver.acknowledge(isOnce ? PacketType.pubrec : PacketType.puback, packetIdentifier, reasonCode);
+    if (!this.storingOnce.delete(packetIdentifier)) {
+      return this.receiver.acknowledge(PacketType.puback, packetIdentifier, reasonCode);
+    }
+    const { storing } = this.session;
+    const answerer = storing.get(packetIdentifier);
+    storing.delete(packetIdentifier);
+    if (reasonCode >= 0x80) this.forget(packetIdentifier, () => {});
+    answerer?.answerOnce(packetIdentifier, reasonCode);
+  }
+
+  answerOnce(packetIdentifier: number, reasonCode: number): void {
+    this.receiver.acknowledge(PacketType.pubrec, packetIdentifier, reasonCode);
   }
 
   /** PUBREL: the client does not send the message again, and the identifier may stand for another one. */
   release(packetIdentifier: number): void {
-    const { core } = this.session;
-    if (!core.received.has(packetIdentifier) || this.storingOnce.has(packetIdentifier)) {
-      this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, ReasonCode.packetIdentifierNotFound);
-      return;
+    const { core, storing } = this.session;
+    const isKnown = core.received.has(packetIdentifier) && !storing.has(packetIdentifier);
+    const reasonCode = isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound;
+    if (storing.has(packetIdentifier)) this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, reasonCode);
+    else {
+      // Forgotten first: a crash after PUBCOMP must not take the next message of that identifier for this one.
+      this.forget(packetIdentifier, () => this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, reasonCode));
     }
-    if (!core.isDurable) {
-      core.received.delete(packetIdentifier);
-      this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, ReasonCode.success);
-      return;
-    }
-    // Forgotten first: a crash after PUBCOMP must not take the next message of that identifier for this one.
-    core.release(packetIdentifier).then(
-      () => this.receiver.acknowledge(PacketType.pubcomp, packetIdentifier, ReasonCode.success),
-      (error: unknown) => this.context.log.error({ err: error }, 'a packet identifier could not be released'),
+  }
+
+  private forget(packetIdentifier: number, onForgotten: () => void): void {
+    const forgotten = this.session.core.release(packetIdentifier);
+    if (forgotten === undefined) return onForgotten();
+    forgotten.then(onForgotten, (error: unknown) =>
+      this.context.log.error({ err: error }, 'a packet identifier could not be released'),
     );
   }
 
   private repeated(packetIdentifier: number): void {
-    // Still being stored: the answer comes.
-    if (this.storingOnce.has(packetIdentifier)) return;
-    this.receiver.acknowledge(PacketType.pubrec, packetIdentifier, ReasonCode.success);
+    const { storing } = this.session;
+    // Still being stored, maybe from the last connection: the answer comes, over this one.
+    if (storing.has(packetIdentifier)) storing.set(packetIdentifier, this);
+    else this.answerOnce(packetIdentifier, ReasonCode.success);
   }
 
   private outgoing(publish: PublishView, target: PublishTarget, topicName: string): OutgoingMessage {

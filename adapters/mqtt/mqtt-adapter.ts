@@ -3,6 +3,7 @@ import type { Logger } from '../../core/ports/logger.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import { Connection } from './connection.ts';
 import { MqttContext } from './mqtt-context.ts';
+import type { MqttMetrics } from './mqtt-metrics.ts';
 import type { MqttOptions } from './options.ts';
 import type { Transport } from './transport.ts';
 
@@ -24,6 +25,10 @@ export class MqttAdapter {
 
   constructor({ broker, options, log, version }: Parts) {
     this.context = new MqttContext(broker, options, log, version);
+  }
+
+  get metrics(): Readonly<MqttMetrics> {
+    return this.context.metrics;
   }
 
   start(): void {

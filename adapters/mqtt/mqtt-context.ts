@@ -1,5 +1,6 @@
 import type { Broker } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
+import type { Message } from '../../core/model/message.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { ReasonCode } from './codec/reason-code.ts';
@@ -7,7 +8,7 @@ import type { Connection } from './connection.ts';
 import { MqttMetrics } from './mqtt-metrics.ts';
 import type { MqttOptions } from './options.ts';
 import { REASON_OF } from './reasons.ts';
-import { levelsOf } from './session/subscribe.ts';
+import { isSysFilter, levelsOf } from './session/subscribe.ts';
 import { additionOf, parseDelayed, type RouteAddition } from './route-addition.ts';
 import { SysTopics } from './sys-topics.ts';
 import { InboundTranslator, OutboundTranslator } from './translate.ts';
@@ -89,6 +90,11 @@ export class MqttContext {
 
   readClock(): void {
     this.nowMs = this.broker.clock.now();
+  }
+
+  /** What a subscriber gets at once: the retained messages, or what the gateway says of itself. */
+  retained(filter: string): readonly Message[] {
+    return isSysFilter(filter) ? this.sys.matching(filter) : this.broker.retained(filter);
   }
 
   /** Unique in this process. */

@@ -13,7 +13,6 @@ import type { MqttSession } from './session/mqtt-session.ts';
 import { OutboundAliases } from './session/topic-aliases.ts';
 import { Replays, type ReplayTarget } from './replays.ts';
 import { isLease, SharedFeeds } from './shared-feeds.ts';
-import { isSysFilter } from './session/subscribe.ts';
 import { addedProperties } from './translate.ts';
 
 /** Messages read from the store for one connection before another one has its turn. */
@@ -90,8 +89,8 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     for (const feed of this.session.feeds.values()) {
       if (feed.cursor !== undefined) this.ready.add(feed);
       if (feed.share !== undefined) this.shared.add(feed);
-      if (feed.options.awaitsRetained === true) this.deliverRetained(feed);
       if (feed.options.replay !== undefined) this.replays.add(feed);
+      if (feed.options.awaitsRetained === true) this.deliverRetained(feed, this.context.retained(feed.filter));
     }
     if (this.inflight.isResent) this.link.becomeReady();
     else this.resend();
@@ -171,10 +170,8 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     this.shared.close();
   }
 
-  /** Sends the retained messages that the subscription's filter matches, before what is published from now on. */
-  deliverRetained(feed: Feed): void {
-    const { broker, sys } = this.context;
-    const messages = isSysFilter(feed.filter) ? sys.matching(feed.filter) : broker.retained(feed.filter);
+  /** Sends retained messages that the subscription's filter matches, before what is published from now on. */
+  deliverRetained(feed: Feed, messages: readonly Message[]): void {
     this.retained.push({ feed, messages: messages[Symbol.iterator]() });
     this.link.becomeReady();
   }
@@ -191,10 +188,10 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     this.send(message, match, 0, 0, false, match.retainAsPublished && message.isRetained);
   }
 
-  /** Reads from the store what the client has room for. */
+  /** Reads from the store what the client has room for; not before the last of what is sent again is on its way. */
   pull(): void {
     const { link, inflight } = this;
-    if (!link.isOpen || link.isBlocked || this.isHolding || !inflight.isResent) return;
+    if (!link.isOpen || link.isBlocked || this.isHolding || this.isResending || !inflight.isResent) return;
     if (this.retained.length > 0 && !this.pullRetained()) return;
     if (!this.shared.isEmpty) this.pullShared();
     if (!this.replays.isEmpty) return this.replays.run();
@@ -356,12 +353,10 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
   private resend(): void {
     if (this.isResending) return;
     this.isResending = true;
-    this.resendAll()
-      .finally(() => (this.isResending = false))
-      .catch((error: unknown) => {
-        this.context.log.error({ err: error, client: this.session.core.clientId }, 'messages could not be read again');
-        this.link.disconnect(ReasonCode.unspecifiedError, 'messages could not be read again');
-      });
+    this.resendAll().catch((error: unknown) => {
+      this.context.log.error({ err: error, client: this.session.core.clientId }, 'messages could not be read again');
+      this.link.disconnect(ReasonCode.unspecifiedError, 'messages could not be read again');
+    });
   }
 
   private async resendAll(): Promise<void> {
@@ -374,6 +369,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
       if (!this.link.isOpen) return;
       if (message === undefined || !this.sendAgain(next, message)) this.inflight.done(next.packetIdentifier);
     }
+    this.isResending = false;
     if (this.inflight.isResent) this.link.becomeReady();
   }
 

@@ -1,6 +1,7 @@
 import type { Arrival, ReplayStart } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
 import { compileFilter } from '../../core/model/filter.ts';
+import type { Message } from '../../core/model/message.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type {
   Properties,
@@ -27,8 +28,8 @@ export class Subscriptions {
   private readonly principal: Principal;
   /** By topic filter. */
   private readonly live = new Map<string, Disposable>();
-  /** Subscribed to, and their retained messages not sent. */
-  private awaitingRetained: Feed[] = [];
+  /** Subscribed to, and the retained messages there were then. */
+  private awaitingRetained: { readonly feed: Feed; readonly messages: readonly Message[] }[] = [];
   private isClosed = false;
 
   constructor(context: MqttContext, session: MqttSession, outbound: Outbound, principal: Principal) {
@@ -59,9 +60,9 @@ export class Subscriptions {
 
   /** To be called when SUBACK is on its way. */
   deliverRetained(): void {
-    const feeds = this.awaitingRetained;
+    const awaiting = this.awaitingRetained;
     this.awaitingRetained = [];
-    for (const feed of feeds) this.outbound.deliverRetained(feed);
+    for (const { feed, messages } of awaiting) this.outbound.deliverRetained(feed, messages);
   }
 
   async unsubscribe({ packetIdentifier, topicFilters }: UnsubscribePacket): Promise<UnsubackPacket> {
@@ -105,12 +106,19 @@ export class Subscriptions {
       if (options.expression !== undefined) compileFilter(options.expression);
       const start = before === undefined && arrival === 'cursor' ? startOf(properties) : undefined;
       const feed = await this.open(topicFilter, options, arrival, before, start);
-      if (wantsRetained) this.awaitingRetained.push(feed);
+      if (wantsRetained) this.awaitRetained(feed);
       return qos;
     } catch (error) {
       if (error instanceof BrokerError) return REASON_OF[error.code];
       throw error;
     }
+  }
+
+  /** What is retained from now on comes as any other message, and must not come a second time when the client is back. */
+  private awaitRetained(feed: Feed): void {
+    const messages = this.context.retained(feed.filter);
+    if (messages.length > 0) this.awaitingRetained.push({ feed, messages });
+    else feed.options = { ...feed.options, awaitsRetained: false };
   }
 
   /** The same subscription again goes on without a gap [MQTT-3.8.4-3]. */

@@ -16,7 +16,10 @@ export class Binding {
   private arrival: Disposable | undefined;
   /** The last read, so that subscribers who move in step decode each message once. */
   private recent: { readonly from: number; readonly max: number; readonly result: ReadResult } | undefined;
+  /** Below that offset entries were given up. */
   private trimmed = 0;
+  /** Cursors of an earlier run may begin beyond where a trim is due. */
+  private hasLooked = false;
 
   constructor(filter: string, isDurable: boolean, engine: MessageEngine) {
     this.lightQueue = `${isDurable ? '%LMQ%' : '%TMP%'}${filter}`;
@@ -40,6 +43,7 @@ export class Binding {
     if (this.cursors.size === 0) return this.engine.deleteLightQueue(this.lightQueue);
     this.arrival ??= this.engine.onArrival(this.source, () => this.wakeCursors());
     const { first, next } = await this.engine.offsets(this.source);
+    this.trimmed = Math.max(this.trimmed, first);
     cursor.offset = from === undefined ? next : Math.min(Math.max(from, first), next);
     // The session it belongs to moves it, when it is sure of what it will not need again.
     if (this.isDurable) cursor.keptFrom = cursor.offset;
@@ -56,6 +60,7 @@ export class Binding {
     this.arrival = undefined;
     this.recent = undefined;
     this.trimmed = 0;
+    this.hasLooked = false;
     await this.engine.deleteLightQueue(this.lightQueue);
   }
 
@@ -83,10 +88,11 @@ export class Binding {
   /** A cursor went on. When it is the last to cross a stretch of entries, those are given up. */
   advanced(before: number, after: number): void {
     const boundary = this.trimmed + TRIM_EVERY;
-    if (before < boundary && after >= boundary) this.trim();
+    if (!this.hasLooked || (before < boundary && after >= boundary)) this.trim();
   }
 
   private trim(): void {
+    this.hasLooked = true;
     let lowest = Infinity;
     for (const cursor of this.cursors) lowest = Math.min(lowest, cursor.keptFrom ?? cursor.offset);
     if (lowest < this.trimmed + TRIM_EVERY) return;

@@ -84,6 +84,8 @@ export class ClientSession {
   onReady: ((subscription: SessionSubscription) => void) | undefined;
   isTouched = false;
   private readonly home: SessionHome;
+  /** Released, and not yet durably so. */
+  private readonly releasing = new Map<number, Promise<unknown>>();
 
   constructor(clientId: string, { isDurable, expiryMs }: { isDurable: boolean; expiryMs: number }, home: SessionHome) {
     this.clientId = clientId;
@@ -107,11 +109,11 @@ export class ClientSession {
     return this.addShare(filter, options, arrival);
   }
 
-  /** A subscription of an earlier run. */
+  /** A subscription of an earlier run. Nothing is given up before those of all sessions are there. */
   async restore([filter, options, offset, keptFrom, share]: StoredSubscription): Promise<void> {
     if (offset === null || keptFrom === null) return void (await this.subscribe(filter, options, share ?? 'live'));
     const { cursor } = await this.addCursor(filter, options, offset);
-    cursor!.keepFrom(keptFrom);
+    cursor!.keptFrom = keptFrom;
   }
 
   private async addCursor(filter: string, options: unknown, from: number | undefined): Promise<SessionSubscription> {
@@ -148,10 +150,16 @@ export class ClientSession {
     return this.isDurable ? [{ kind: 'put', key: this.receivedKey(identifier), value: NOTHING }] : NO_CHANGES;
   }
 
-  /** The client will not send it again. Resolves when that is durable. */
-  async release(identifier: number): Promise<void> {
-    this.received.delete(identifier);
-    if (this.isDurable) await this.home.meta.delete(this.receivedKey(identifier));
+  /** The client will not send it again. Resolves when that is durable; undefined: there is nothing to wait for. */
+  release(identifier: number): Promise<unknown> | undefined {
+    const isKnown = this.received.delete(identifier);
+    // Asked again over the next connection, the answer has to wait as well.
+    if (!this.isDurable || !isKnown) return this.releasing.get(identifier);
+    const released = this.home.meta.delete(this.receivedKey(identifier)).finally(() => {
+      if (this.releasing.get(identifier) === released) this.releasing.delete(identifier);
+    });
+    this.releasing.set(identifier, released);
+    return released;
   }
 
   /** Saved within a second: for what costs a repetition at most when it is lost. */

@@ -68,9 +68,11 @@ export class ClientSessions {
   /** Reads what earlier runs left: sessions go on where they were. */
   async load(): Promise<void> {
     const now = this.clock.now();
+    const cutOff: ClientSession[] = [];
     for (const { key, value } of await this.meta.list(SESSION_PREFIX)) {
       const stored = JSON.parse(Buffer.from(value).toString('utf8')) as StoredSession;
-      await this.restore(key.slice(SESSION_PREFIX.length), stored, now);
+      const session = await this.restore(key.slice(SESSION_PREFIX.length), stored, now);
+      if (stored.endedAt === 0) cutOff.push(session);
     }
     for (const { key } of await this.meta.list(RECEIVED_PREFIX)) {
       const slash = key.lastIndexOf('/');
@@ -78,6 +80,9 @@ export class ClientSessions {
       if (session === undefined) await this.meta.delete(key);
       else session.received.add(Number(key.slice(slash + 1)));
     }
+    // With all cursors in their places: what the last one has passed, or leaves behind, is given up.
+    const expired = [...this.sessions.values()].filter((session) => this.isExpired(session));
+    await Promise.all([...expired.map((session) => session.end()), ...cutOff.map((session) => session.save())]);
     this.tick();
   }
 
@@ -124,15 +129,14 @@ export class ClientSessions {
     await (session.isDurable && session.expiryMs > 0 ? session.save() : session.end());
   }
 
-  private async restore(clientId: string, stored: StoredSession, now: number): Promise<void> {
+  private async restore(clientId: string, stored: StoredSession, now: number): Promise<ClientSession> {
     const session = new ClientSession(clientId, { isDurable: true, expiryMs: stored.expiryMs ?? Infinity }, this.home);
     // Connected when the process ended: it lost its connection no later than now.
     session.endedAt = stored.endedAt === 0 ? now : stored.endedAt;
     session.stored = stored.state;
     this.sessions.set(clientId, session);
-    if (this.isExpired(session)) return session.end();
     for (const subscription of stored.subscriptions) await session.restore(subscription);
-    if (stored.endedAt === 0) await session.save();
+    return session;
   }
 
   private isExpired({ endedAt, expiryMs }: ClientSession): boolean {

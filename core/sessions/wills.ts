@@ -44,6 +44,8 @@ export class Wills {
   private readonly clock: Clock;
   private readonly log: Logger;
   private readonly send: (batch: readonly OutgoingMessage[]) => Promise<Outcome<Placed>[]>;
+  /** Sent, and not yet stored. */
+  private readonly publishing = new Map<string, Promise<void>>();
   private timer: Disposable | undefined;
   private isStopped = false;
 
@@ -94,7 +96,8 @@ export class Wills {
 
   /** The client has come back: in time for its session, or with a new one, which ends the old. */
   async returned(clientId: string, { isPresent }: { readonly isPresent: boolean }): Promise<void> {
-    if (!this.waiting.has(clientId)) return;
+    // The old will takes its key along when it is stored: not that of the next one.
+    if (!this.waiting.has(clientId)) return this.publishing.get(clientId);
     await (isPresent ? this.clear(clientId) : this.publish(clientId));
   }
 
@@ -123,10 +126,18 @@ export class Wills {
     });
   }
 
-  private async publish(clientId: string): Promise<void> {
+  private publish(clientId: string): Promise<void> {
     const { will } = this.held.get(clientId)!;
     this.held.delete(clientId);
     this.waiting.delete(clientId);
+    const published = this.sendOnce(clientId, will).finally(() => {
+      if (this.publishing.get(clientId) === published) this.publishing.delete(clientId);
+    });
+    this.publishing.set(clientId, published);
+    return published;
+  }
+
+  private async sendOnce(clientId: string, will: Will): Promise<void> {
     const message = rebornAt(will.message, this.clock.now(), will.expiryMs);
     const outgoing = new OutgoingMessage(will.topic, message.address, message);
     // With the message: it is published once.

@@ -15,6 +15,7 @@ export interface MqttServer {
   readonly broker: Broker;
   readonly clock: ManualClock;
   readonly port: number;
+  readonly metrics: MqttAdapter['metrics'];
   /** Ends every connection, as a shutdown of the gateway does. */
   close(): Promise<void>;
 }
@@ -57,6 +58,7 @@ export async function startMqttServer(
     broker,
     clock,
     port: listener.address.port,
+    metrics: adapter.metrics,
     async close() {
       listener.stopAccepting();
       await adapter.shutdown(1000);

@@ -11,10 +11,17 @@ interface Snapshot {
   readonly inflight: readonly StoredInflight[];
 }
 
-/** What MQTT adds to a session: the messages on their way to the client. */
+/** Whoever tells the client that its QoS 2 message is stored, or why not. */
+export interface Answerer {
+  answerOnce(packetIdentifier: number, reasonCode: number): void;
+}
+
+/** What MQTT adds to a session: the messages on their way to the client, and those it sends exactly once. */
 export class MqttSession implements SessionState {
   readonly core: ClientSession;
   readonly inflight = new Inflight();
+  /** Packet identifiers of QoS 2 messages from the client that are being stored, and who answers: its latest connection. */
+  readonly storing = new Map<number, Answerer>();
 
   private constructor(core: ClientSession) {
     this.core = core;
