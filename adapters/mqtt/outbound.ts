@@ -108,10 +108,13 @@ export class Outbound implements LiveSubscriber {
     this.link.becomeReady();
   }
 
-  /** The subscription is gone. Where others may have left messages to it, they still come before it is closed. */
-  async retire(feed: Feed): Promise<void> {
+  /**
+   * The subscription is gone. Where others may have left messages to it, or another one replaces it [MQTT-3.8.4-4], what
+   * is in its light queue still comes before it is closed.
+   */
+  async retire(feed: Feed, isReplaced: boolean): Promise<void> {
     const cursor = feed.cursor!;
-    const end = this.matching.mayOverlap ? await cursor.end() : cursor.offset;
+    const end = isReplaced || this.matching.mayOverlap ? await cursor.end() : cursor.offset;
     if (cursor.offset < end && this.link.isOpen) {
       this.retiring.set(feed, end);
       return this.markReady(feed);
@@ -309,7 +312,7 @@ export class Outbound implements LiveSubscriber {
     const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
     // [MQTT-3.3.1-8]: the flag says that it is an old message.
     if (qos === 0) this.send(message, match, 0, 0, false, true);
-    else this.sendOrHold(message, match, qos, this.inflight.take(qos, undefined, 0, message), true);
+    else this.sendOrHold(message, match, qos, this.inflight.take(qos, undefined, 1, message), true);
   }
 
   private resend(): void {
@@ -340,9 +343,9 @@ export class Outbound implements LiveSubscriber {
     return kept === undefined ? feed?.cursor?.again(position) : (kept as Message);
   }
 
-  private sendAgain({ packetIdentifier, phase, feed }: InflightMessage, message: Message): boolean {
-    const match = feed && this.matching.alone(feed, message);
-    const retain = feed === undefined || (match?.retainAsPublished === true && message.isRetained);
+  private sendAgain({ packetIdentifier, phase, feed, position }: InflightMessage, message: Message): boolean {
+    const match = feed && this.matching.again(feed, message);
+    const retain = feed === undefined ? position === 1 : match?.retainAsPublished === true && message.isRetained;
     return this.send(message, match, phase === Phase.published ? 1 : 2, packetIdentifier, true, retain);
   }
 

@@ -22,7 +22,7 @@ export type Phase = (typeof Phase)[keyof typeof Phase];
 export interface InflightMessage {
   readonly packetIdentifier: number;
   readonly phase: Phase;
-  /** Where it came from, and its offset there. */
+  /** Where it came from, and its offset there; of what is kept instead, whether it goes out with RETAIN (1) or not (0). */
   readonly feed: Feed | undefined;
   readonly position: number;
   /** Where it cannot be read again by its offset: a retained message, or one leased to a shared subscription. */
@@ -124,10 +124,11 @@ export class Inflight {
     return undefined;
   }
 
-  /** The message cannot be read again later. */
-  keep(packetIdentifier: number, message: Message): void {
+  /** The message cannot be read again later. @param retain whether it was sent with RETAIN */
+  keep(packetIdentifier: number, message: Message, retain: boolean): void {
     const slot = this.numberOf(packetIdentifier)! % this.phases.length;
     this.feeds[slot] = undefined;
+    this.positions[slot] = retain ? 1 : 0;
     this.kept[slot] = message;
   }
 

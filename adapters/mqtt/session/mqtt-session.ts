@@ -3,7 +3,7 @@ import { Message } from '../../../core/model/message.ts';
 import type { Feed } from './feed.ts';
 import { Inflight, Phase, type InflightMessage } from './inflight.ts';
 
-/** packet identifier, phase, topic filter, offset; of a retained message its bytes in base64 instead of the filter. */
+/** packet identifier, phase, topic filter, offset; of a message that is kept RETAIN, and its bytes in base64 instead of the filter. */
 type StoredInflight = readonly [number, Phase, string | null, number, string?];
 
 interface Snapshot {
@@ -45,7 +45,7 @@ export class MqttSession implements SessionState {
       if (from !== feed) continue;
       const message = await feed.cursor!.again(position);
       if (message !== undefined && this.inflight.phase(packetIdentifier) !== Phase.none) {
-        this.inflight.keep(packetIdentifier, message);
+        this.inflight.keep(packetIdentifier, message, feed.options.retainAsPublished && message.isRetained);
       }
     }
   }
@@ -64,7 +64,7 @@ function storedForm({ packetIdentifier, phase, feed, position, kept }: InflightM
   if (kept === undefined) return [[packetIdentifier, phase, feed?.filter ?? null, position]];
   // A lease is not the session's: its message comes to another member of the group.
   if (!(kept instanceof Message)) return [];
-  return [[packetIdentifier, phase, null, 0, kept.buffer.toString('base64', kept.start, kept.end)]];
+  return [[packetIdentifier, phase, null, position, kept.buffer.toString('base64', kept.start, kept.end)]];
 }
 
 function messageFrom(base64: string): Message {
