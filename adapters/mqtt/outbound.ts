@@ -128,10 +128,15 @@ export class Outbound implements LiveSubscriber {
     for (const feed of this.retiring.keys()) this.closeCursor(feed);
     this.retiring.clear();
     this.ready.clear();
-    if (this.shared.isEmpty) return;
-    // Their leases go to the others; what was received already stays the client's.
+    if (this.shared.isIdle) return;
+    // Leases go to the others, but what was begun at QoS 2 is for this client or nobody [MQTT-4.8.2-4], [MQTT-4.8.2-5].
     for (const { packetIdentifier, phase, kept } of this.inflight.all()) {
-      if (isLease(kept) && phase !== Phase.released) this.inflight.done(packetIdentifier);
+      if (!isLease(kept) || phase === Phase.released) continue;
+      if (phase === Phase.published) this.inflight.done(packetIdentifier);
+      else {
+        this.inflight.keep(packetIdentifier, kept.message, false);
+        this.shared.acknowledge(kept);
+      }
     }
     this.shared.close();
   }
@@ -201,7 +206,7 @@ export class Outbound implements LiveSubscriber {
 
   /** The answer of a client that shares the work with others decides over the message's lease. */
   private settleShared(packetIdentifier: number, reasonCode: number): void {
-    if (this.shared.isEmpty) return;
+    if (this.shared.isIdle) return;
     const kept = this.inflight.keptOf(packetIdentifier);
     if (!isLease(kept)) return;
     if (reasonCode >= 0x80 && this.context.options.sharedRetry) this.shared.retry(kept);

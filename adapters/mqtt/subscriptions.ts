@@ -1,5 +1,6 @@
 import type { Arrival } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
+import { compileFilter } from '../../core/model/filter.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type {
   Properties,
@@ -98,6 +99,8 @@ export class Subscriptions {
       typeof arrival === 'string' && (retainHandling === 0 || (retainHandling === 1 && before === undefined));
     try {
       const options = { ...feedOptions(subscription, properties), awaitsRetained: wantsRetained };
+      // Throws where it cannot be read, before the session has it.
+      if (options.expression !== undefined) compileFilter(options.expression);
       const feed = await this.open(topicFilter, options, arrival, before);
       if (wantsRetained) this.awaitingRetained.push(feed);
       return qos;

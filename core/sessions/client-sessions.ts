@@ -57,6 +57,10 @@ export class ClientSessions {
     return this.sessions.size;
   }
 
+  has(clientId: string): boolean {
+    return this.sessions.has(clientId);
+  }
+
   /** Reads what earlier runs left: sessions go on where they were. */
   async load(): Promise<void> {
     const now = this.clock.now();

@@ -161,7 +161,10 @@ t.test('a session that was forgotten leaves nothing', async (t) => {
     await publishEach(publisher, topic, 'missed', [1]);
     const clean = await RawMqttClient.open(port, version);
     const { clientIdentifier } = fields;
-    t.match(await clean.connect({ clientIdentifier, cleanStart: true }), { reasonCode: 0, sessionPresent: false });
+    t.match(await clean.connect({ clientIdentifier: clientIdentifier!, cleanStart: true }), {
+      reasonCode: 0,
+      sessionPresent: false,
+    });
     await publishEach(publisher, topic, 'new', [0, 1]);
     t.same(await clean.fence(), [], 'no message and no subscription');
     clean.send(pubrel(9));

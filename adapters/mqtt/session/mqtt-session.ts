@@ -62,8 +62,8 @@ export class MqttSession implements SessionState {
 
 function storedForm({ packetIdentifier, phase, feed, position, kept }: InflightMessage): StoredInflight[] {
   if (kept === undefined) return [[packetIdentifier, phase, feed?.filter ?? null, position]];
-  // A lease is not the session's: its message comes to another member of the group.
-  if (!(kept instanceof Message)) return [];
+  // A lease is not the session's: its message comes to another member of the group, unless the client has it already.
+  if (!(kept instanceof Message)) return phase === Phase.released ? [[packetIdentifier, phase, null, 0]] : [];
   return [[packetIdentifier, phase, null, position, kept.buffer.toString('base64', kept.start, kept.end)]];
 }
 
