@@ -370,7 +370,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     // Closed meanwhile. Where another connection of the client came, the session is with that one.
     if (this.phase !== 'new') return context.isTaken(clientIdentifier) ? undefined : sessions.detach(this.core);
     await wills.returned(clientIdentifier, { isPresent });
-    if (will !== undefined && this.phase === 'new') await wills.set(clientIdentifier, will);
+    if (will !== undefined && this.phase === 'new') await wills.set(clientIdentifier, will, sessionExpiryMs);
     if (this.phase !== 'new') return undefined;
     const packet = connack(agreement, isPresent);
     if (packetLength(packet, this.version) > this.packetBytesMax) {

@@ -201,6 +201,7 @@ export class Outbound implements LiveSubscriber {
       }
     }
     const isKnown = phase !== Phase.none;
+    if (!isKnown && reasonCode >= 0x80) return;
     return this.acknowledge(packetIdentifier, isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound);
   }
 

@@ -120,6 +120,29 @@ t.test('no packet is larger than the client takes', async (t) => {
   for (const each of [client, publisher]) each.destroy();
 });
 
+t.test('the send quota at QoS 2 is free again with PUBCOMP, or a PUBREC of 0x80 and above', async (t) => {
+  const client = await RawMqttClient.connected(port, 5, { properties: { receiveMaximum: 1 } });
+  const topic = fresh('quota/');
+  await client.subscribe(2, topic);
+  const publisher = await RawMqttClient.connected(port);
+  for (const packetIdentifier of [1, 2, 3, 4]) {
+    publisher.send(publishPacket(topic, 'x', { qos: 2, packetIdentifier }));
+    await publisher.next('pubrec');
+  }
+  t.match(await client.next('publish'), { packetIdentifier: 1 });
+  client.send({ type: 'pubrec', packetIdentifier: 1, reasonCode: 0 });
+  t.match(await client.next('pubrel'), { packetIdentifier: 1 });
+  t.same(await client.fence(), [], 'not with PUBREC');
+  client.send({ type: 'pubcomp', packetIdentifier: 1, reasonCode: 0 });
+  t.match(await client.next('publish'), { packetIdentifier: 2 });
+  t.same(await client.fence(), []);
+  client.send({ type: 'pubrec', packetIdentifier: 2, reasonCode: 0x83 });
+  t.match(await client.next('publish'), { packetIdentifier: 3 });
+  client.send({ type: 'pubrec', packetIdentifier: 77, reasonCode: 0x83 });
+  t.same(await client.fence(), [], 'an unknown one changes nothing');
+  for (const each of [client, publisher]) each.destroy();
+});
+
 t.test('without Request Problem Information nothing else explains itself', async (t) => {
   const client = await RawMqttClient.open(port);
   await client.connect({ properties: { requestProblemInformation: false } });
@@ -266,40 +289,38 @@ t.test('shared subscriptions', async (t) => {
     },
   );
 
-  for (const isReceived of [false, true]) {
-    await t.test(
-      `QoS 2, begun and ${isReceived ? 'received' : 'not received'}: the same member, or nobody`,
-      async (t) => {
-        for (const isBack of [true, false]) {
-          const topic = fresh('s/');
-          const fields = kept();
-          const first = await RawMqttClient.connected(port, 5, fields);
-          await first.subscribe(2, `$share/begun/${topic}`);
-          await send(topic, 2, 'begun');
-          t.match(await first.next('publish'), { qos: 2, packetIdentifier: 1 });
-          const second = await RawMqttClient.connected(port);
-          await second.subscribe(2, `$share/begun/${topic}`);
-          if (isReceived) {
-            first.send({ type: 'pubrec', packetIdentifier: 1, reasonCode: 0 });
-            await first.next('pubrel');
-          }
-          first.destroy();
-          await clock.advance(120_000);
-          if (isBack) {
-            const again = await RawMqttClient.connected(port, 5, fields);
-            const expected = isReceived ? 'pubrel' : 'publish';
-            t.match(await again.next(expected), { packetIdentifier: 1, ...(!isReceived && { dup: true, qos: 2 }) });
-            again.destroy();
-          } else {
-            await clock.advance(3_700_000);
-            const { sessionPresent } = await (await RawMqttClient.open(port)).connect(fields);
-            t.equal(sessionPresent, false);
-          }
-          t.same(await second.fence(), []);
-          second.destroy();
+  for (const state of ['sent', 'released'] as const) {
+    const isReceived = state === 'released';
+    await t.test(`QoS 2, ${state}: the same member, or nobody`, async (t) => {
+      for (const isBack of [true, false]) {
+        const topic = fresh('s/');
+        const fields = kept();
+        const first = await RawMqttClient.connected(port, 5, fields);
+        await first.subscribe(2, `$share/begun/${topic}`);
+        await send(topic, 2, 'begun');
+        t.match(await first.next('publish'), { qos: 2, packetIdentifier: 1 });
+        const second = await RawMqttClient.connected(port);
+        await second.subscribe(2, `$share/begun/${topic}`);
+        if (isReceived) {
+          first.send({ type: 'pubrec', packetIdentifier: 1, reasonCode: 0 });
+          await first.next('pubrel');
         }
-      },
-    );
+        first.destroy();
+        await clock.advance(120_000);
+        if (isBack) {
+          const again = await RawMqttClient.connected(port, 5, fields);
+          const expected = isReceived ? 'pubrel' : 'publish';
+          t.match(await again.next(expected), { packetIdentifier: 1, ...(!isReceived && { dup: true, qos: 2 }) });
+          again.destroy();
+        } else {
+          await clock.advance(3_700_000);
+          const { sessionPresent } = await (await RawMqttClient.open(port)).connect(fields);
+          t.equal(sessionPresent, false);
+        }
+        t.same(await second.fence(), []);
+        second.destroy();
+      }
+    });
   }
 
   await t.test(

@@ -1,5 +1,10 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
 import type { ConnectPacket, Packet, ProtocolVersion, PublishPacket } from '../../adapters/mqtt/codec/packet.ts';
+import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
+import { ManualClock } from '../helpers/manual-clock.ts';
 import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer } from '../helpers/mqtt-server.ts';
 
@@ -376,6 +381,39 @@ t.test('wills', async (t) => {
         }
       }
     }
+  });
+
+  await t.test('with the end of the session, also where the gateway was stopped meanwhile', async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'gantry-wills-'));
+    t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+    const time = new ManualClock();
+    const start = () => startMqttServer({}, [], { engine: openEmbeddedEngine({ dir }), clock: time });
+    let running = await start();
+    const watching = kept(5);
+    const before = await RawMqttClient.connected(running.port, 5, watching);
+    await before.subscribe(1, 'will/#');
+    for (const sessionExpiryIntervalS of [0, 10, 1000]) {
+      await RawMqttClient.connected(running.port, 5, {
+        clientIdentifier: `lasts${sessionExpiryIntervalS}`,
+        properties: { sessionExpiryIntervalS },
+        will: will(`will/${sessionExpiryIntervalS}`, { properties: { willDelayIntervalS: 100 } }),
+      });
+    }
+    await running.close();
+    running = await start();
+    const after = await RawMqttClient.connected(running.port, 5, watching);
+    for (const [afterS, topicName] of [
+      [0, 'will/0'],
+      [12, 'will/10'],
+      [100, 'will/1000'],
+    ] as const) {
+      if (afterS > 0) t.same(await after.fence(), [], 'not yet');
+      await time.advance(afterS * 1000);
+      const publish = await after.next('publish');
+      t.equal(publish.topicName, topicName);
+      after.send(puback(publish.packetIdentifier));
+    }
+    await running.close();
   });
 
   await t.test('when the keep alive is over', async (t) => {
