@@ -370,12 +370,14 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     // Closed meanwhile. Where another connection of the client came, the session is with that one.
     if (this.phase !== 'new') return context.isTaken(clientIdentifier) ? undefined : sessions.detach(this.core);
     await wills.returned(clientIdentifier, { isPresent });
-    if (will !== undefined && this.phase === 'new') await wills.set(clientIdentifier, will, sessionExpiryMs);
     if (this.phase !== 'new') return undefined;
     const packet = connack(agreement, isPresent);
+    // Before there is a will, which would be published for a client that never came in.
     if (packetLength(packet, this.version) > this.packetBytesMax) {
       return this.refuse(ReasonCode.packetTooLarge, 'the answer is larger than the client takes');
     }
+    if (will !== undefined) await wills.set(clientIdentifier, will, sessionExpiryMs);
+    if (this.phase !== 'new') return undefined;
     this.begin(agreement, packet);
     return undefined;
   }

@@ -318,7 +318,7 @@ export class Outbound implements LiveSubscriber {
     const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
     // [MQTT-3.3.1-8]: the flag says that it is an old message.
     if (qos === 0) this.send(message, match, 0, 0, false, true);
-    else this.sendOrHold(message, match, qos, this.inflight.take(qos, undefined, 1, message), true);
+    else this.sendOrHold(message, match, qos, this.inflight.take(qos, feed, 1, message), true);
   }
 
   private resend(): void {
@@ -349,9 +349,10 @@ export class Outbound implements LiveSubscriber {
     return kept === undefined ? feed?.cursor?.again(position) : (kept as Message);
   }
 
-  private sendAgain({ packetIdentifier, phase, feed, position }: InflightMessage, message: Message): boolean {
-    const match = feed && this.matching.again(feed, message);
-    const retain = feed === undefined ? position === 1 : match?.retainAsPublished === true && message.isRetained;
+  private sendAgain({ packetIdentifier, phase, feed, position, kept }: InflightMessage, message: Message): boolean {
+    const { matching } = this;
+    const match = feed && (kept === undefined ? matching.again(feed, message) : matching.alone(feed, message));
+    const retain = kept === undefined ? match?.retainAsPublished === true && message.isRetained : position === 1;
     return this.send(message, match, phase === Phase.published ? 1 : 2, packetIdentifier, true, retain);
   }
 

@@ -104,9 +104,15 @@ t.test('no packet is larger than the client takes', async (t) => {
     ...small(4),
   });
   t.same(await tiny.rest(), [], 'not even a CONNACK');
+  const watcher = await RawMqttClient.connected(port);
+  await watcher.subscribe(0, 'early/will');
   const refused = await RawMqttClient.open(port);
-  t.match(await refused.connect(small(12)), { reasonCode: 0x95 }, 'the CONNACK that accepts would be larger');
+  const will = { topicName: 'early/will', payload: Buffer.from('gone'), qos: 0, retain: false } as const;
+  t.match(await refused.connect({ ...small(12), will }), { reasonCode: 0x95 }, 'the CONNACK that accepts is larger');
   t.ok(refused.bytes <= 12);
+  await refused.rest();
+  t.same(await watcher.fence(), [], 'and no will');
+  watcher.destroy();
 
   const client = await RawMqttClient.connected(port, 5, small(60));
   await client.subscribe(2, 'large/#');
@@ -296,7 +302,13 @@ t.test('shared subscriptions', async (t) => {
         const topic = fresh('s/');
         const fields = kept();
         const first = await RawMqttClient.connected(port, 5, fields);
-        await first.subscribe(2, `$share/begun/${topic}`);
+        first.send({
+          type: 'subscribe',
+          packetIdentifier: 1,
+          subscriptions: [{ ...PLAIN_SUBSCRIPTION, topicFilter: `$share/begun/${topic}`, qos: 2 }],
+          properties: { subscriptionIdentifiers: [5] },
+        });
+        await first.next('suback');
         await send(topic, 2, 'begun');
         t.match(await first.next('publish'), { qos: 2, packetIdentifier: 1 });
         const second = await RawMqttClient.connected(port);
@@ -310,7 +322,8 @@ t.test('shared subscriptions', async (t) => {
         if (isBack) {
           const again = await RawMqttClient.connected(port, 5, fields);
           const expected = isReceived ? 'pubrel' : 'publish';
-          t.match(await again.next(expected), { packetIdentifier: 1, ...(!isReceived && { dup: true, qos: 2 }) });
+          const publish = { dup: true, qos: 2, retain: false, properties: { subscriptionIdentifiers: [5] } };
+          t.match(await again.next(expected), { packetIdentifier: 1, ...(!isReceived && publish) });
           again.destroy();
         } else {
           await clock.advance(3_700_000);
@@ -322,6 +335,31 @@ t.test('shared subscriptions', async (t) => {
       }
     });
   }
+
+  await t.test('QoS 2, released: also when the gateway was stopped meanwhile', async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'gantry-released-'));
+    t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+    const start = () => startMqttServer({}, [], { engine: openEmbeddedEngine({ dir }) });
+    let running = await start();
+    const fields = kept();
+    const member = await RawMqttClient.connected(running.port, 5, fields);
+    await member.subscribe(2, '$share/stopped/a');
+    const sender = await RawMqttClient.connected(running.port);
+    for (const packetIdentifier of [1, 2]) {
+      sender.send(publishPacket('a', `${packetIdentifier}`, { qos: 2, packetIdentifier }));
+      await sender.next('pubrec');
+    }
+    await member.many('publish', 2);
+    member.send({ type: 'pubrec', packetIdentifier: 1, reasonCode: 0 });
+    await member.next('pubrel');
+    await running.close();
+    running = await start();
+    const again = await RawMqttClient.connected(running.port, 5, fields);
+    t.match(await again.next('pubrel'), { packetIdentifier: 1 });
+    t.match(await again.next('publish'), { packetIdentifier: 2, dup: true, payload: Buffer.from('2') });
+    t.same(await again.fence(), []);
+    await running.close();
+  });
 
   await t.test(
     'a member that unsubscribes: its answers count, and what it does not answer goes to the others',

@@ -225,16 +225,24 @@ t.test('what is sent again is what was sent: RETAIN, QoS and Subscription Identi
     { qos: 1, retain: false },
     { qos: 2, retain: false },
   ]);
-  await third.subscribe(1, `${root}/gone`);
-  t.match(await third.next('publish'), { retain: true });
+  third.send({
+    type: 'subscribe',
+    packetIdentifier: 3,
+    subscriptions: [{ ...PLAIN_SUBSCRIPTION, topicFilter: `${root}/gone`, qos: 1 }],
+    properties: { subscriptionIdentifiers: [9] },
+  });
+  await third.next('suback');
+  t.match(await third.next('publish'), { retain: true, properties: { subscriptionIdentifiers: [9] } });
   third.destroy();
   const fourth = await RawMqttClient.connected(port, 5, fields);
-  const flags = (await fourth.many('publish', 3)).map(({ retain, dup }) => [retain, dup]);
-  t.same(flags, [
-    [false, true],
-    [false, true],
-    [true, true],
+  const flags = (await fourth.many('publish', 3)).map(({ retain, dup, properties }) => {
+    return [retain, dup, properties?.subscriptionIdentifiers];
+  });
+  t.same(flags.slice(0, 2), [
+    [false, true, undefined],
+    [false, true, undefined],
   ]);
+  t.same(flags[2], [true, true, [9]], 'the retained one');
   for (const each of [publisher, fourth]) each.destroy();
 });
 

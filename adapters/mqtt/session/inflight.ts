@@ -127,16 +127,16 @@ export class Inflight {
   /** The message cannot be read again later. @param retain whether it was sent with RETAIN */
   keep(packetIdentifier: number, message: Message, retain: boolean): void {
     const slot = this.numberOf(packetIdentifier)! % this.phases.length;
-    this.feeds[slot] = undefined;
     this.positions[slot] = retain ? 1 : 0;
     this.kept[slot] = message;
   }
 
-  /** The offset of the oldest message on its way from the feed, undefined when there is none. */
+  /** The offset of the oldest message on its way that has to be read again from the feed, undefined when there is none. */
   oldestOf(feed: Feed): number | undefined {
     for (let at = this.base; at < this.next; at++) {
       const slot = at % this.phases.length;
-      if (this.feeds[slot] === feed && this.phases[slot] !== Phase.none) return this.positions[slot]!;
+      if (this.feeds[slot] !== feed || this.kept[slot] !== undefined) continue;
+      if (this.phases[slot] !== Phase.none) return this.positions[slot]!;
     }
     return undefined;
   }
