@@ -65,17 +65,27 @@ async function retainedOf(filter: string, version: ProtocolVersion, qos: 0 | 1 |
 
 t.test('QoS 2', async (t) => {
   await t.test('a message that is refused: PUBREC says so, and its identifier is free', async (t) => {
-    const subscriber = await RawMqttClient.connected(port);
+    const small = await startMqttServer({}, [], { bodyBytesMax: 1000 });
+    t.teardown(() => small.close());
+    const subscriber = await RawMqttClient.connected(small.port);
     await subscriber.subscribe(0, 'free/a');
-    const publisher = await RawMqttClient.connected(port, 5, kept(5));
-    publisher.send(publishPacket('$own/x', 'x', { qos: 2, packetIdentifier: 5 }));
-    t.match(await publisher.next('pubrec'), { packetIdentifier: 5, reasonCode: 0x90 });
-    publisher.send(publishPacket('free/a', 'new', { qos: 2, packetIdentifier: 5, dup: true }));
-    t.match(await publisher.next('pubrec'), { packetIdentifier: 5, reasonCode: 0 });
-    t.match(await subscriber.next('publish'), { payload: Buffer.from('new') });
-    publisher.send(pubrel(5));
-    t.match(await publisher.next('pubcomp'), { packetIdentifier: 5, reasonCode: 0 });
-    for (const each of [publisher, subscriber]) each.destroy();
+    for (const fields of [{}, kept(5)]) {
+      const publisher = await RawMqttClient.connected(small.port, 5, fields);
+      for (const [topic, payload, reasonCode] of [
+        ['$own/x', 'x', 0x90],
+        ['free/a', 'x'.repeat(1001), 0x97],
+      ] as const) {
+        publisher.send(publishPacket(topic, payload, { qos: 2, packetIdentifier: 5 }));
+        t.match(await publisher.next('pubrec'), { packetIdentifier: 5, reasonCode });
+        publisher.send(publishPacket('free/a', 'new', { qos: 2, packetIdentifier: 5, dup: true }));
+        t.match(await publisher.next('pubrec'), { packetIdentifier: 5, reasonCode: 0 });
+        t.match(await subscriber.next('publish'), { payload: Buffer.from('new') });
+        publisher.send(pubrel(5));
+        t.match(await publisher.next('pubcomp'), { packetIdentifier: 5, reasonCode: 0 });
+      }
+      publisher.destroy();
+    }
+    subscriber.destroy();
   });
 
   await t.test('a handshake is finished although the message expires', async (t) => {

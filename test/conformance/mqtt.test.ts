@@ -51,6 +51,7 @@ const FILES: Record<string, string> = {
   transports: 'test/protocol/mqtt-transports.test.ts',
   wire: 'test/conformance/mqtt-wire.test.ts',
   state: 'test/conformance/mqtt-session-wire.test.ts',
+  shares: 'test/conformance/mqtt-shared-wire.test.ts',
   agreed: 'test/conformance/mqtt-agreement-wire.test.ts',
   clients: 'test/interop/mqtt-clients.test.ts',
   codec: 'test/unit/adapters/mqtt/codec.test.ts',
