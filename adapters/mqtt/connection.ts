@@ -15,7 +15,7 @@ import {
   type Properties,
   type ProtocolVersion,
 } from './codec/packet.ts';
-import { ReasonCode } from './codec/reason-code.ts';
+import { isReasonCodeOf, ReasonCode } from './codec/reason-code.ts';
 import { Inbound, type Receiver } from './inbound.ts';
 import { Login, type LoginStep } from './login.ts';
 import type { MqttContext } from './mqtt-context.ts';
@@ -119,6 +119,8 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   /** Called about once a second: ends what has been silent for too long. */
   checkIdle(nowMs: number): void {
+    // Nobody is silent whom the gateway does not read.
+    if (this.phase === 'connected' && (this.isWaiting || this.isFull || this.isPaced)) this.lastReceivedAt = nowMs;
     const idleMs = nowMs - this.lastReceivedAt;
     if (this.phase === 'closing') {
       if (idleMs > LINGER_MS) this.socket.destroy();
@@ -285,7 +287,9 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
       this.refuse(reasonCode, message);
     } else if (this.decoder.version === 5) {
       this.version = 5;
-      this.refuse(reasonCode, message);
+      // [MQTT-3.2.2-8]: between the packets of an AUTH exchange it may be the fault of any packet.
+      const isOfConnack = isReasonCodeOf(PacketType.connack, reasonCode);
+      this.refuse(isOfConnack ? reasonCode : ReasonCode.protocolError, message);
     } else this.end(message);
   }
 
@@ -380,12 +384,14 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     // Closed meanwhile. Where another connection of the client came, the session is with that one.
     if (this.phase !== 'new') return context.isTaken(clientIdentifier) ? undefined : sessions.detach(this.core);
     await wills.returned(clientIdentifier, { isPresent });
-    if (will !== undefined && this.phase === 'new') await wills.set(clientIdentifier, will);
     if (this.phase !== 'new') return undefined;
     const packet = connack(agreement, isPresent);
+    // Before there is a will, which would be published for a client that never came in.
     if (packetLength(packet, this.version) > this.packetBytesMax) {
       return this.refuse(ReasonCode.packetTooLarge, 'the answer is larger than the client takes');
     }
+    if (will !== undefined) await wills.set(clientIdentifier, will, sessionExpiryMs);
+    if (this.phase !== 'new') return undefined;
     this.begin(agreement, packet);
     return undefined;
   }
@@ -441,13 +447,25 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   private write(packet: Packet): void {
     if (this.phase === 'closing' || this.phase === 'closed') return;
-    const bytes = packetLength(packet, this.version);
+    let bytes = packetLength(packet, this.version);
     // [MQTT-3.14.2-3] and its like: properties that only explain are left out where the packet would be too large.
-    if (bytes > this.packetBytesMax && 'properties' in packet) delete packet.properties;
+    if (bytes > this.packetBytesMax && 'properties' in packet && packet.type !== 'auth') {
+      delete packet.properties;
+      bytes = packetLength(packet, this.version);
+    }
+    if (bytes > this.packetBytesMax) return this.tooLarge(packet);
     this.output.reserve(bytes);
     this.context.metrics.messagesSent++;
     this.output.used = encodePacketInto(packet, this.version, this.output.chunk, this.output.used);
     this.becomeDirty();
+  }
+
+  /** [MQTT-3.1.2-24]: it is not sent; without an answer the client could not go on. */
+  private tooLarge({ type }: Packet): void {
+    const reason = `${type.toUpperCase()} would be larger than the client takes`;
+    if (type === 'connack' || type === 'disconnect') this.end(reason);
+    else if (this.phase === 'new') this.refuse(ReasonCode.packetTooLarge, reason);
+    else this.disconnect(ReasonCode.packetTooLarge, reason);
   }
 
   private drained(): void {

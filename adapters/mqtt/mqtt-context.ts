@@ -102,9 +102,12 @@ export class MqttContext {
     return ++this.connectionNumber;
   }
 
-  /** Unique in this process and very likely beyond it. */
+  /** Unique in this process, very likely beyond it, and that of no session there is [MQTT-3.2.2-16]. */
   newClientIdentifier(): string {
-    return `gantry-${this.nowMs.toString(36)}-${(++this.assigned).toString(36)}`;
+    for (;;) {
+      const clientIdentifier = `gantry-${this.nowMs.toString(36)}-${(++this.assigned).toString(36)}`;
+      if (!this.isTaken(clientIdentifier) && !this.broker.sessions.has(clientIdentifier)) return clientIdentifier;
+    }
   }
 
   publishTarget(topicName: string, principal: Principal): PublishTarget {

@@ -144,11 +144,14 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     this.link.becomeReady();
   }
 
-  /** The subscription is gone. Where others may have left messages to it, they still come before it is closed. */
-  async retire(feed: Feed): Promise<void> {
+  /**
+   * The subscription is gone. Where others may have left messages to it, or another one replaces it [MQTT-3.8.4-4], what
+   * is in its light queue still comes before it is closed.
+   */
+  async retire(feed: Feed, isReplaced: boolean): Promise<void> {
     this.replays.remove(feed);
     const cursor = feed.cursor!;
-    const end = this.matching.mayOverlap ? await cursor.end() : cursor.offset;
+    const end = isReplaced || this.matching.mayOverlap ? await cursor.end() : cursor.offset;
     if (cursor.offset < end && this.link.isOpen) {
       this.retiring.set(feed, end);
       return this.markReady(feed);
@@ -162,10 +165,15 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     for (const feed of this.retiring.keys()) this.closeCursor(feed);
     this.retiring.clear();
     this.ready.clear();
-    if (this.shared.isEmpty) return;
-    // Their leases go to the others; what was received already stays the client's.
+    if (this.shared.isIdle) return;
+    // Leases go to the others, but what was begun at QoS 2 is for this client or nobody [MQTT-4.8.2-4], [MQTT-4.8.2-5].
     for (const { packetIdentifier, phase, kept } of this.inflight.all()) {
-      if (isLease(kept) && phase !== Phase.released) this.inflight.done(packetIdentifier);
+      if (!isLease(kept) || phase === Phase.released) continue;
+      if (phase === Phase.published) this.inflight.done(packetIdentifier);
+      else {
+        this.inflight.keep(packetIdentifier, kept.message, false);
+        this.shared.acknowledge(kept);
+      }
     }
     this.shared.close();
   }
@@ -231,12 +239,13 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
       }
     }
     const isKnown = phase !== Phase.none;
+    if (!isKnown && reasonCode >= 0x80) return;
     return this.acknowledge(packetIdentifier, isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound);
   }
 
   /** The answer of a client that shares the work with others decides over the message's lease. */
   private settleShared(packetIdentifier: number, reasonCode: number): void {
-    if (this.shared.isEmpty) return;
+    if (this.shared.isIdle) return;
     const kept = this.inflight.keptOf(packetIdentifier);
     if (!isLease(kept)) return;
     if (reasonCode >= 0x80 && this.context.options.sharedRetry) this.shared.retry(kept);
@@ -347,7 +356,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
     // [MQTT-3.3.1-8]: the flag says that it is an old message.
     if (qos === 0) this.send(message, match, 0, 0, false, true);
-    else this.sendOrHold(message, match, qos, this.inflight.take(qos, undefined, 0, message), true);
+    else this.sendOrHold(message, match, qos, this.inflight.take(qos, feed, 1, message), true);
   }
 
   private resend(): void {
@@ -377,9 +386,10 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     return kept === undefined ? feed?.cursor?.again(position) : (kept as Message);
   }
 
-  private sendAgain({ packetIdentifier, phase, feed }: InflightMessage, message: Message): boolean {
-    const match = feed && this.matching.alone(feed, message);
-    const retain = feed === undefined || (match?.retainAsPublished === true && message.isRetained);
+  private sendAgain({ packetIdentifier, phase, feed, position, kept }: InflightMessage, message: Message): boolean {
+    const { matching } = this;
+    const match = feed && (kept === undefined ? matching.again(feed, message) : matching.alone(feed, message));
+    const retain = kept === undefined ? match?.retainAsPublished === true && message.isRetained : position === 1;
     return this.send(message, match, phase === Phase.published ? 1 : 2, packetIdentifier, true, retain);
   }
 

@@ -48,6 +48,11 @@ export class SharedFeeds {
     return this.feeds.size === 0;
   }
 
+  /** Whether there is nothing to read, and nothing to settle either. */
+  get isIdle(): boolean {
+    return this.isEmpty && this.held.size === 0;
+  }
+
   add(feed: Feed): void {
     if (this.feeds.has(feed)) return;
     this.feeds.set(feed, { feed, abort: new AbortController(), waiting: [], isReceiving: false });

@@ -138,7 +138,10 @@ export class Subscriptions {
     if (isLive(feed)) this.openLive(feed);
     else if (feed.share !== undefined) this.outbound.share(feed);
     else if (before?.cursor === undefined) this.outbound.markReady(feed);
-    if (isOther) await this.closeFeed(before);
+    if (isOther) {
+      this.outbound.update();
+      await this.closeFeed(before, true);
+    }
     return feed;
   }
 
@@ -153,12 +156,12 @@ export class Subscriptions {
   private async remove(topicFilter: string): Promise<boolean> {
     const feed = this.session.core.unsubscribe(topicFilter) as Feed | undefined;
     if (feed === undefined) return false;
-    await this.closeFeed(feed);
+    await this.closeFeed(feed, false);
     return true;
   }
 
   /** What was sent can be sent again; what another subscription left to this one still comes. */
-  private async closeFeed(feed: Feed): Promise<void> {
+  private async closeFeed(feed: Feed, isReplaced: boolean): Promise<void> {
     const { filter, share } = feed;
     if (share !== undefined) {
       this.outbound.shared.remove(feed);
@@ -170,7 +173,7 @@ export class Subscriptions {
       return;
     }
     await this.session.keepInflight(feed);
-    await this.outbound.retire(feed);
+    await this.outbound.retire(feed, isReplaced);
   }
 
   private openLive(feed: Feed): void {

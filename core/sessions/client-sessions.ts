@@ -65,6 +65,10 @@ export class ClientSessions {
     return this.countOf(({ subscriptions }) => subscriptions.size);
   }
 
+  has(clientId: string): boolean {
+    return this.sessions.has(clientId);
+  }
+
   /** Reads what earlier runs left: sessions go on where they were. */
   async load(): Promise<void> {
     const now = this.clock.now();

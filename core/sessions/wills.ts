@@ -81,11 +81,12 @@ export class Wills {
     this.timer?.[Symbol.dispose]();
   }
 
-  /** The will of a client that has come in. Resolves when it is durable. */
-  async set(clientId: string, will: Will): Promise<void> {
+  /** The will of a client that has come in, whose session outlives the connection so long. Resolves when it is durable. */
+  async set(clientId: string, will: Will, sessionExpiryMs: number): Promise<void> {
     this.held.set(clientId, { will, dueAt: Infinity });
     this.waiting.delete(clientId);
-    await this.store(clientId, will, 0);
+    // Should the process end first, its next run knows no longer how long the session was to last.
+    await this.store(clientId, { ...will, delayMs: Math.min(will.delayMs, sessionExpiryMs) }, 0);
   }
 
   /** The client has gone with a farewell, or has come back in time. */

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 
 /** What is said of one statement of a standard. */
 export interface Coverage {
-  readonly kind: 'test' | 'not applicable' | 'open';
-  /** The test by `<file>: <title>`, the reason, or what it waits for. */
+  readonly kind: 'test' | 'not applicable' | 'departs';
+  /** The test by `<file>: <title>`, or the reason. */
   readonly text: string;
 }
 
@@ -28,7 +28,7 @@ export function readStatements(path: string): Statement[] {
 }
 
 function coverageOf(line: string): Coverage {
-  for (const kind of ['not applicable', 'open'] as const) {
+  for (const kind of ['not applicable', 'departs'] as const) {
     if (line.startsWith(`${kind}: `)) return { kind, text: line.slice(kind.length + 2) };
   }
   return { kind: 'test', text: line };

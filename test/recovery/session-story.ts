@@ -136,7 +136,7 @@ export class SessionStory {
       },
     );
     await broker.start();
-    const adapter = new MqttAdapter({ broker, options: DEFAULT_MQTT_OPTIONS, log: SILENT });
+    const adapter = new MqttAdapter({ broker, options: DEFAULT_MQTT_OPTIONS, log: SILENT, version: 'test' });
     return async (version) => {
       const [near, far] = streamPair();
       adapter.handleConnection({ stream: far, remoteAddress: 'memory' });

@@ -22,7 +22,7 @@ export type Phase = (typeof Phase)[keyof typeof Phase];
 export interface InflightMessage {
   readonly packetIdentifier: number;
   readonly phase: Phase;
-  /** Where it came from, and its offset there. */
+  /** Where it came from, and its offset there; of what is kept instead, whether it goes out with RETAIN (1) or not (0). */
   readonly feed: Feed | undefined;
   readonly position: number;
   /** Where it cannot be read again by its offset: a retained message, or one leased to a shared subscription. */
@@ -124,18 +124,19 @@ export class Inflight {
     return undefined;
   }
 
-  /** The message cannot be read again later. */
-  keep(packetIdentifier: number, message: Message): void {
+  /** The message cannot be read again later. @param retain whether it was sent with RETAIN */
+  keep(packetIdentifier: number, message: Message, retain: boolean): void {
     const slot = this.numberOf(packetIdentifier)! % this.phases.length;
-    this.feeds[slot] = undefined;
+    this.positions[slot] = retain ? 1 : 0;
     this.kept[slot] = message;
   }
 
-  /** The offset of the oldest message on its way from the feed, undefined when there is none. */
+  /** The offset of the oldest message on its way that has to be read again from the feed, undefined when there is none. */
   oldestOf(feed: Feed): number | undefined {
     for (let at = this.base; at < this.next; at++) {
       const slot = at % this.phases.length;
-      if (this.feeds[slot] === feed && this.phases[slot] !== Phase.none) return this.positions[slot]!;
+      if (this.feeds[slot] !== feed || this.kept[slot] !== undefined) continue;
+      if (this.phases[slot] !== Phase.none) return this.positions[slot]!;
     }
     return undefined;
   }

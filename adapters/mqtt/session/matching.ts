@@ -89,6 +89,12 @@ export class Matching {
     return candidate !== undefined && this.accepts(candidate, message) ? candidate.alone : undefined;
   }
 
+  /** How a message that the feed delivered before is sent again; undefined when nothing wants it any more. */
+  again(feed: Feed, message: Message): Match | undefined {
+    if (!this.candidates.has(feed)) return undefined;
+    return this.mayOverlap ? this.best(message, message.address) : this.alone(feed, message);
+  }
+
   /** How a message that was handed over live is delivered; undefined when a cursor does, or none. */
   live(message: Message, address: string): Match | undefined {
     const match = this.only ?? this.best(message, address);

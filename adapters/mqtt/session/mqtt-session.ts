@@ -3,7 +3,7 @@ import { Message } from '../../../core/model/message.ts';
 import type { Feed } from './feed.ts';
 import { Inflight, Phase, type InflightMessage } from './inflight.ts';
 
-/** packet identifier, phase, topic filter, offset; of a retained message its bytes in base64 instead of the filter. */
+/** packet identifier, phase, topic filter, offset; of a message that is kept RETAIN instead, and its bytes in base64. */
 type StoredInflight = readonly [number, Phase, string | null, number, string?];
 
 interface Snapshot {
@@ -48,11 +48,11 @@ export class MqttSession implements SessionState {
 
   /** The subscription goes; what is on its way from it can still be sent again. */
   async keepInflight(feed: Feed): Promise<void> {
-    for (const { packetIdentifier, feed: from, position } of this.inflight.all()) {
-      if (from !== feed) continue;
+    for (const { packetIdentifier, feed: from, position, kept } of this.inflight.all()) {
+      if (from !== feed || kept !== undefined) continue;
       const message = await feed.cursor!.again(position);
       if (message !== undefined && this.inflight.phase(packetIdentifier) !== Phase.none) {
-        this.inflight.keep(packetIdentifier, message);
+        this.inflight.keep(packetIdentifier, message, feed.options.retainAsPublished && message.isRetained);
       }
     }
   }
@@ -68,10 +68,11 @@ export class MqttSession implements SessionState {
 }
 
 function storedForm({ packetIdentifier, phase, feed, position, kept }: InflightMessage): StoredInflight[] {
-  if (kept === undefined) return [[packetIdentifier, phase, feed?.filter ?? null, position]];
-  // A lease is not the session's: its message comes to another member of the group.
-  if (!(kept instanceof Message)) return [];
-  return [[packetIdentifier, phase, null, 0, kept.buffer.toString('base64', kept.start, kept.end)]];
+  const filter = feed?.filter ?? null;
+  if (kept === undefined) return [[packetIdentifier, phase, filter, position]];
+  // A lease is not the session's: its message comes to another member of the group, unless the client has it already.
+  if (!(kept instanceof Message)) return phase === Phase.released ? [[packetIdentifier, phase, null, 0]] : [];
+  return [[packetIdentifier, phase, filter, position, kept.buffer.toString('base64', kept.start, kept.end)]];
 }
 
 function messageFrom(base64: string): Message {

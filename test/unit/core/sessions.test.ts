@@ -58,7 +58,7 @@ void t.test(
     let life = await home.start();
     for (const clientId of ['ahead', 'behind']) {
       const session = await life.session(clientId, Infinity);
-      await session.subscribe('a', {}, true);
+      await session.subscribe('a', {}, 'cursor');
       await session.save();
     }
     await life.publish(10_000);
@@ -88,7 +88,7 @@ void t.test('a session that expired while the gateway was down leaves nothing be
     ['short', 1_000],
   ] as const) {
     const session = await life.session(clientId, expiryMs);
-    await session.subscribe('a', {}, true);
+    await session.subscribe('a', {}, 'cursor');
     await life.broker.sessions.detach(session);
   }
   await life.publish(10);

@@ -1,9 +1,11 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { z } from 'zod';
 import { DEFAULT_MQTT_OPTIONS } from '../../../adapters/mqtt/options.ts';
 import { ConfigError, loadConfig, parseConfig } from '../../../gateway/config/load.ts';
+import { configSchema } from '../../../gateway/config/schema.ts';
 
 const PAIR = 'certFile: a, keyFile: b';
 
@@ -38,6 +40,52 @@ t.test('defaults', async (t) => {
 
 t.test('config/gantry.yaml says the defaults', async (t) => {
   t.same(loadConfig('config/gantry.yaml'), parseConfig('', 'nothing'));
+});
+
+/** The paths of all keys in a JSON schema; what lists have in them counts as theirs. */
+function schemaPaths(schema: z.core.JSONSchema._JSONSchema, path = ''): string[] {
+  if (typeof schema === 'boolean') return [];
+  const inner = schema.items as z.core.JSONSchema._JSONSchema | undefined;
+  return [
+    ...Object.entries(schema.properties ?? {}).flatMap(([key, value]) => {
+      const own = path === '' ? key : `${path}.${key}`;
+      return [own, ...schemaPaths(value, own)];
+    }),
+    ...(inner === undefined ? [] : schemaPaths(inner, path)),
+  ];
+}
+
+/** The paths of all keys in a YAML text, those in its comments among them; `a, b: ...` in a comment are two. */
+function writtenPaths(text: string): string[] {
+  const paths: string[] = [];
+  const parents: { indent: number; path: string }[] = [];
+  for (const line of text.split('\n')) {
+    const [, before, keys] =
+      /^( *(?:- )?)([a-z]\w*(?:, [a-z]\w*)*):(?: |$)/i.exec(line.replace(/^( *)# ?/, '$1')) ?? [];
+    if (before === undefined) continue;
+    while (parents.length > 0 && parents.at(-1)!.indent >= before.length) parents.pop();
+    const parent = parents.at(-1)?.path;
+    const own = keys!.split(', ').map((key) => (parent === undefined ? key : `${parent}.${key}`));
+    paths.push(...own);
+    parents.push({ indent: before.length, path: own[0]! });
+  }
+  return paths;
+}
+
+t.test('config/gantry.yaml documents every key, and no other', async (t) => {
+  const written = writtenPaths(readFileSync('config/gantry.yaml', 'utf8'));
+  const known = schemaPaths(z.toJSONSchema(configSchema, { io: 'input' }));
+  t.ok(known.includes('mqtt.listeners.tls.certFile') && known.includes('mqtt.sharedRetry'));
+  t.same(
+    known.filter((path) => !written.includes(path)),
+    [],
+    'documented',
+  );
+  t.same(
+    written.filter((path) => !known.includes(path)),
+    [],
+    'known',
+  );
 });
 
 t.test('unknown keys and wrong values are refused with their path', async (t) => {
