@@ -22,6 +22,7 @@ import type { MqttContext } from './mqtt-context.ts';
 import type { MqttOptions } from './options.ts';
 import { Outbound, type Link } from './outbound.ts';
 import { Output } from './output.ts';
+import { ReadGate } from './read-gate.ts';
 import { REASON_OF } from './reasons.ts';
 import { agree, connack, grantedExpiryMs, refusal, willOf, type Agreement } from './session/connect.ts';
 import { MqttSession } from './session/mqtt-session.ts';
@@ -72,14 +73,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   /** 0: no limit. */
   private idleMsMax: number;
   private lastReceivedAt: number;
-  /** A packet that has to be awaited holds back those behind it. */
-  private isWaiting = false;
-  /** More messages are on their way into the store than were agreed on. */
-  private isFull = false;
-  /** The client published faster than it may. */
-  private isPaced = false;
-  /** The gateway goes down: nothing more is taken in. */
-  private isStopped = false;
+  private readonly gate: ReadGate;
   /** The client said good-bye: its will is not published [MQTT-3.14.4-3]. */
   private isFarewell = false;
   private hasLeft = false;
@@ -93,6 +87,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.socket = socket;
     this.options = options;
     this.output = new Output(socket);
+    this.gate = new ReadGate(socket);
     this.login = new Login(context.broker);
     this.decoder = new Decoder(this, { packetBytesMax: options.connectPacketBytesMax });
     this.idleMsMax = options.connectTimeoutMs;
@@ -120,7 +115,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   /** Called about once a second: ends what has been silent for too long. */
   checkIdle(nowMs: number): void {
     // Nobody is silent whom the gateway does not read.
-    if (this.phase === 'connected' && (this.isWaiting || this.isFull || this.isPaced)) this.lastReceivedAt = nowMs;
+    if (this.phase === 'connected' && this.gate.isHeld) this.lastReceivedAt = nowMs;
     const idleMs = nowMs - this.lastReceivedAt;
     if (this.phase === 'closing') {
       if (idleMs > LINGER_MS) this.socket.destroy();
@@ -205,10 +200,9 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   setFull(isFull: boolean): void {
-    this.isFull = isFull;
-    if (!isFull) return this.resumeReading();
+    if (!isFull) return this.gate.release('full');
     this.context.metrics.slowedDown++;
-    this.socket.pause();
+    this.gate.hold('full');
   }
 
   /** Ends the connection from our side; MQTT 5 clients are told why. */
@@ -221,8 +215,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   /** Takes nothing more in; what was taken in is still acknowledged. */
   stopReading(): void {
-    this.isStopped = true;
-    this.socket.pause();
+    this.gate.hold('stopped');
     this.decoder.pause();
   }
 
@@ -260,14 +253,10 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   private keepPace(waitMs: number): void {
-    if (waitMs === 0 || this.isPaced) return;
-    this.isPaced = true;
+    if (waitMs === 0 || this.gate.has('paced')) return;
     this.context.metrics.slowedDown++;
-    this.socket.pause();
-    this.context.broker.clock.schedule(waitMs, () => {
-      this.isPaced = false;
-      this.resumeReading();
-    });
+    this.gate.hold('paced');
+    this.context.broker.clock.schedule(waitMs, () => this.gate.release('paced'));
   }
 
   /** What the client sent cannot be taken: answered in its protocol's own words, and only this connection ends. */
@@ -295,21 +284,14 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   /** Holds back the packets behind one that has to wait for the core. */
   private inOrder(work: Promise<void>): void {
-    this.isWaiting = true;
+    this.gate.hold('waiting');
     this.decoder.pause();
-    this.socket.pause();
     work
       .then(() => {
-        this.isWaiting = false;
-        if (!this.isStopped) this.decoder.resume();
-        this.resumeReading();
+        if (!this.gate.has('stopped')) this.decoder.resume();
+        this.gate.release('waiting');
       })
       .catch((error: unknown) => this.failed(error));
-  }
-
-  /** Reads on, unless there is another reason not to. */
-  private resumeReading(): void {
-    if (!this.isStopped && !this.isWaiting && !this.isFull && !this.isPaced) this.socket.resume();
   }
 
   private async connect(packet: ConnectPacket): Promise<void> {
