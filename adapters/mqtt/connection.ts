@@ -5,6 +5,7 @@ import { CodecError } from './codec/codec-error.ts';
 import { Decoder, type PacketHandler, type PublishView } from './codec/decoder.ts';
 import { ACKNOWLEDGEMENT_BYTES_MAX, encodeAcknowledgement, encodePacketInto, packetLength } from './codec/encoder.ts';
 import {
+  ACKNOWLEDGEMENT_NAMES,
   PacketType,
   type AcknowledgementType,
   type AuthPacket,
@@ -15,7 +16,7 @@ import {
   type Properties,
   type ProtocolVersion,
 } from './codec/packet.ts';
-import { isReasonCodeOf, ReasonCode } from './codec/reason-code.ts';
+import { isReasonCodeOf, ReasonCode, reasonText } from './codec/reason-code.ts';
 import { Inbound, type Receiver } from './inbound.ts';
 import { Login, type LoginStep } from './login.ts';
 import type { MqttContext } from './mqtt-context.ts';
@@ -191,6 +192,10 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
       // MQTT 3 cannot refuse a message; without PUBACK the client will send it again.
       this.disconnect(reasonCode, 'a message was refused');
       return;
+    }
+    if (reasonCode >= 0x80 && this.version === 5 && this.connected!.agreement.explains) {
+      const properties = { reasonString: reasonText(reasonCode) };
+      return this.write({ type: ACKNOWLEDGEMENT_NAMES[type], packetIdentifier, reasonCode, properties });
     }
     this.output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
     this.context.metrics.messagesSent++;

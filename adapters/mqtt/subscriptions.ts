@@ -172,7 +172,8 @@ export class Subscriptions {
       this.live.delete(filter);
       return;
     }
-    await this.session.keepInflight(feed);
+    // Written down before the cursor closes: afterwards they cannot be read again.
+    if (await this.session.keepInflight(feed)) await this.session.core.save();
     await this.outbound.retire(feed, isReplaced);
   }
 

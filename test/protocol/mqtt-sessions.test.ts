@@ -841,3 +841,19 @@ t.test('limits: at the limit, and one above; counted', async (t) => {
   client.destroy();
   publisher.destroy();
 });
+
+t.test('a refused message says why, unless the client wants no words [MQTT-3.1.2-29]', async (t) => {
+  for (const [requestProblemInformation, reasonString] of [
+    [true, 'topic name invalid'],
+    [false, undefined],
+  ] as const) {
+    const client = await RawMqttClient.connected(port, 5, { properties: { requestProblemInformation } });
+    for (const qos of [1, 2] as const) {
+      client.send(publishPacket('$no/x', 'x', { qos, packetIdentifier: 1 }));
+      const packet = await client.take();
+      t.match(packet, { type: qos === 1 ? 'puback' : 'pubrec', reasonCode: 0x90 });
+      t.equal((packet as { properties?: { reasonString?: string } }).properties?.reasonString, reasonString);
+    }
+    client.destroy();
+  }
+});

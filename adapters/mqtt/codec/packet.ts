@@ -23,6 +23,7 @@ export type PacketType = (typeof PacketType)[keyof typeof PacketType];
 
 /** PUBACK, PUBREC, PUBREL, PUBCOMP: the packets of one layout that carry a packet identifier and a reason. */
 export type AcknowledgementType = 4 | 5 | 6 | 7;
+export const ACKNOWLEDGEMENT_NAMES = { 4: 'puback', 5: 'pubrec', 6: 'pubrel', 7: 'pubcomp' } as const;
 
 export const Qos = { atMostOnce: 0, atLeastOnce: 1, exactlyOnce: 2 } as const;
 export type Qos = (typeof Qos)[keyof typeof Qos];

@@ -50,6 +50,12 @@ export const ReasonCode = {
 } as const;
 export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode];
 
+/** The name of a reason code in words, as a Reason String. */
+export function reasonText(reasonCode: number): string {
+  const name = Object.entries(ReasonCode).find(([, code]) => code === reasonCode)?.[0] ?? 'unspecifiedError';
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
 /** CONNACK return codes of MQTT 3.1 and 3.1.1. */
 export const ConnackReturnCode = {
   accepted: 0,

@@ -46,15 +46,18 @@ export class MqttSession implements SessionState {
     return this.inflight.oldestOf(feed) ?? feed.cursor!.offset;
   }
 
-  /** The subscription goes; what is on its way from it can still be sent again. */
-  async keepInflight(feed: Feed): Promise<void> {
+  /** The subscription goes; what is on its way from it can still be sent again. @returns whether there is something */
+  async keepInflight(feed: Feed): Promise<boolean> {
+    let hasSome = false;
     for (const { packetIdentifier, feed: from, position, kept } of this.inflight.all()) {
       if (from !== feed || kept !== undefined) continue;
       const message = await feed.cursor!.again(position);
       if (message !== undefined && this.inflight.phase(packetIdentifier) !== Phase.none) {
         this.inflight.keep(packetIdentifier, message, feed.options.retainAsPublished && message.isRetained);
+        hasSome = true;
       }
     }
+    return hasSome;
   }
 
   private restore({ mark, inflight }: Snapshot): void {
