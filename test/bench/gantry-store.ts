@@ -12,6 +12,7 @@ export const benchTopic = 'bench';
 export const benchGroup = 'bench-group';
 const leaseMs = 600_000;
 const waitMs = 600_000;
+const ack = { kind: 'ack' } as const;
 
 type GantryLease = Lease & { deliveries: Delivery[] };
 
@@ -72,14 +73,15 @@ export class GantryStore implements Store<GantryLease> {
   }
 
   private async receiveFrom(queue: number, done: (lease: GantryLease) => void): Promise<void> {
-    const request = { group: benchGroup, source: this.sources[queue]!, max: receiveMax, bytesMax: 1 << 24 };
+    const source = this.sources[queue]!;
+    const request = { group: benchGroup, source, max: receiveMax, bytesMax: 1 << 24, waitMs, leaseMs };
     const { signal } = this.abort;
-    const deliveries = await this.engine.receive({ ...request, waitMs, leaseMs }, signal);
+    const deliveries = await this.engine.receive(request, signal);
     if (!signal.aborted) done({ count: deliveries.length, deliveries });
   }
 
   private async acknowledge(deliveries: readonly Delivery[], done: () => void): Promise<void> {
-    check(await this.engine.settle(deliveries.map(({ receipt }) => ({ receipt, action: { kind: 'ack' } }))));
+    check(await this.engine.settle(deliveries.map(({ receipt }) => ({ receipt, action: ack }))));
     done();
   }
 }

@@ -69,10 +69,13 @@ export class StorageLoad {
     return sorted[Math.floor(sorted.length * 0.99)] ?? 0;
   }
 
+  private get isBehind(): boolean {
+    return this.sent - this.acked >= this.options.backlogMax;
+  }
+
   private produce(queue: number): void {
     const { options } = this;
-    const isBehind = options.consumers > 0 && this.sent - this.acked >= options.backlogMax;
-    if (isBehind && !this.isStopping) {
+    if (options.consumers > 0 && this.isBehind && !this.isStopping) {
       this.held.push(queue);
       return;
     }
@@ -115,10 +118,8 @@ export class StorageLoad {
   }
 
   private release(): void {
-    if (this.held.length === 0 || this.sent - this.acked >= this.options.backlogMax) return;
-    const { held } = this;
-    this.held = [];
-    for (const queue of held) this.produce(queue);
+    // Only those there is room for: to ask all, after every acknowledgement, would be work of the load, not of the store.
+    while (this.held.length > 0 && !this.isBehind) this.produce(this.held.shift()!);
   }
 
   private checkDrained(): void {

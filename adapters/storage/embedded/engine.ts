@@ -172,15 +172,12 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   async receive(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
-    const deliveries: Delivery[] = [];
-    let { bytesMax } = request;
+    let deliveries: Delivery[] = [];
+    let rest = request;
     for (;;) {
       if (this.stopping !== undefined || signal.aborted) return deliveries;
-      const more = this.receiver.receiveNow({ ...request, max: request.max - deliveries.length, bytesMax });
-      for (const delivery of more) {
-        deliveries.push(delivery);
-        bytesMax -= delivery.message.bytes;
-      }
+      const more = this.receiver.receiveNow(rest);
+      deliveries = deliveries.length === 0 ? more : deliveries.concat(more);
       const { loading } = this.receiver;
       if (loading === undefined) break;
       // What is on disk fills the answer, but an attempt that is asked again has to give the same.
@@ -192,6 +189,7 @@ export class EmbeddedEngine implements MessageEngine {
         if (deliveries.length > 0) break;
         throw error;
       }
+      rest = restOf(request, deliveries);
     }
     return deliveries.length > 0 || request.waitMs <= 0 ? deliveries : this.parked.park(request, signal);
   }
@@ -382,6 +380,13 @@ function tooFar(): { ok: false; error: BrokerError } {
 
 function shuttingDown(): { ok: false; error: BrokerError } {
   return failed('SHUTTING_DOWN', 'the engine is stopping');
+}
+
+/** What is still wanted after those. */
+function restOf(request: ReceiveRequest, deliveries: readonly Delivery[]): ReceiveRequest {
+  let { bytesMax } = request;
+  for (const { message } of deliveries) bytesMax -= message.bytes;
+  return { ...request, max: request.max - deliveries.length, bytesMax };
 }
 
 function isSame(a: object, b: object): boolean {

@@ -8,39 +8,77 @@ export interface ReceiptParts {
 
 /** Epochs are beyond 2^32, and text of large numbers is slow to make. */
 const EPOCH_HALF = 2 ** 32;
-const FIELDS = 5;
 const DOT = 46;
 const DIGITS_MAX = 11;
 
-/** Fields in base 36 with a dot between: group, queue, offset, and the epoch in two halves. */
-export function formatReceipt(groupSerial: number, queueSerial: number, offset: number, epoch: number): string {
-  const high = Math.floor(epoch / EPOCH_HALF);
-  const low = epoch - high * EPOCH_HALF;
-  return `${text(groupSerial)}.${text(queueSerial)}.${text(offset)}.${text(high)}.${text(low)}`;
+/**
+ * Makes the receipts of a group in a queue: fields in base 36 with a dot between, which are group, queue, the high half of
+ * the epoch, offset, and its low half. What neighbours have in common is made once.
+ */
+export class ReceiptWriter {
+  private readonly source: string;
+  private high = -1;
+  private head = '';
+
+  constructor(groupSerial: number, queueSerial: number) {
+    this.source = `${text(groupSerial)}.${text(queueSerial)}`;
+  }
+
+  write(offset: number, epoch: number): string {
+    const high = Math.floor(epoch / EPOCH_HALF);
+    if (high !== this.high) {
+      this.high = high;
+      this.head = `${this.source}.${text(high)}.`;
+    }
+    return `${this.head}${text(offset)}.${text(epoch - high * EPOCH_HALF)}`;
+  }
 }
 
 /** Undefined when the text was never a receipt. One lease has one receipt, so that two equal leases are two equal texts. */
 export function parseReceipt(receipt: string): ReceiptParts | undefined {
-  const fields = [0, 0, 0, 0, 0];
-  let field = 0;
-  let start = 0;
-  for (let at = 0; at <= receipt.length; at++) {
-    const code = at === receipt.length ? DOT : receipt.charCodeAt(at);
-    if (code !== DOT) {
+  const fields = new FieldReader(receipt);
+  const groupSerial = fields.next();
+  const queueSerial = fields.next();
+  const high = fields.next();
+  const offset = fields.next();
+  const low = fields.next();
+  if (!fields.isAtEnd || low >= EPOCH_HALF) return undefined;
+  return { groupSerial, queueSerial, offset, epoch: high * EPOCH_HALF + low };
+}
+
+/** Reads numbers with dots between, each as `text` writes it. */
+class FieldReader {
+  private readonly receipt: string;
+  private at = 0;
+  private isSound = true;
+
+  constructor(receipt: string) {
+    this.receipt = receipt;
+  }
+
+  /** Whether all was read, and nothing but such numbers. */
+  get isAtEnd(): boolean {
+    // Behind the dot that would follow.
+    return this.isSound && this.at === this.receipt.length + 1;
+  }
+
+  next(): number {
+    const { receipt, at: start } = this;
+    let value = 0;
+    let at = start;
+    for (; at < receipt.length; at++) {
+      const code = receipt.charCodeAt(at);
+      if (code === DOT) break;
       const digit = digitOf(code);
-      if (digit === -1) return undefined;
-      fields[field] = fields[field]! * 36 + digit;
-      continue;
+      if (digit === -1) this.isSound = false;
+      value = value * 36 + digit;
     }
     const digits = at - start;
     const hasLeadingZero = digits > 1 && receipt.charCodeAt(start) === 48;
-    if (digits === 0 || digits > DIGITS_MAX || hasLeadingZero || field === FIELDS) return undefined;
-    field++;
-    start = at + 1;
+    if (digits <= 0 || digits > DIGITS_MAX || hasLeadingZero) this.isSound = false;
+    this.at = at + 1;
+    return value;
   }
-  if (field !== FIELDS || fields[4]! >= EPOCH_HALF) return undefined;
-  const [groupSerial, queueSerial, offset, high, low] = fields as [number, number, number, number, number];
-  return { groupSerial, queueSerial, offset, epoch: high * EPOCH_HALF + low };
 }
 
 function text(value: number): string {

@@ -1,4 +1,5 @@
 import { Message } from '../../../../core/model/message.ts';
+import { EntryTable } from './entry-table.ts';
 import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, SettleEntry } from './record-log.ts';
 
 /**
@@ -21,6 +22,7 @@ type FifoPart = Pick<LeaseRecord, 'attemptId' | 'messageGroups'>;
 
 const RecordKind = { json: 1, lease: 2, commit: 3, commitWithChanges: 4 } as const;
 const SETTLE_KINDS = ['ack', 'extend', 'release'] as const;
+const SEND_BYTES = 20;
 const SETTLE_BYTES = 26;
 const UNHOLD_BYTES = 17;
 const COMMIT_HEADER_BYTES = 25;
@@ -62,12 +64,12 @@ export function writeLease(target: RecordTarget, record: LeaseRecord): void {
 export class CommitEncoder {
   private at = 0;
   private sends = 0;
-  private table = Buffer.allocUnsafeSlow(4096);
-  private tableBytes = 0;
+  private readonly sendTable = new EntryTable();
   private messageBytes = 0;
   private readonly runBuffers: Buffer[] = [];
   private readonly runRanges: number[] = [];
-  private settles: SettleEntry[] = [];
+  private settles = 0;
+  private readonly settleTable = new EntryTable();
   private holds: { readonly head: Buffer; readonly message: Message }[] = [];
   private unholds: HeldKey[] = [];
   private changes: { readonly key: Buffer; readonly value: Uint8Array | undefined; readonly revision: number }[] = [];
@@ -75,26 +77,28 @@ export class CommitEncoder {
   begin(at: number): void {
     this.at = at;
     this.sends = 0;
-    this.tableBytes = 0;
+    this.sendTable.length = 0;
     this.messageBytes = 0;
     this.runBuffers.length = 0;
     this.runRanges.length = 0;
-    this.settles = [];
-    this.holds = [];
-    this.unholds = [];
+    this.settles = 0;
+    this.settleTable.length = 0;
+    if (this.holds.length > 0) this.holds = [];
+    if (this.unholds.length > 0) this.unholds = [];
     if (this.changes.length > 0) this.changes = [];
   }
 
   addSend(queueSerial: number, offset: number, message: Message, lightQueueSerials: readonly number[]): void {
-    const bytes = 20 + 4 * lightQueueSerials.length;
-    if (this.tableBytes + bytes > this.table.length) this.growTable(bytes);
-    const { table } = this;
-    let at = table.writeUInt32LE(queueSerial, this.tableBytes);
-    at = table.writeDoubleLE(offset, at);
-    at = table.writeUInt32LE(message.bytes, at);
-    at = table.writeUInt32LE(lightQueueSerials.length, at);
-    for (let i = 0; i < lightQueueSerials.length; i++) at = table.writeUInt32LE(lightQueueSerials[i]!, at);
-    this.tableBytes = at;
+    const { sendTable } = this;
+    const at = sendTable.reserve(SEND_BYTES + 4 * lightQueueSerials.length);
+    const { view } = sendTable;
+    view.setUint32(at, queueSerial, true);
+    view.setFloat64(at + 4, offset, true);
+    view.setUint32(at + 12, message.bytes, true);
+    view.setUint32(at + 16, lightQueueSerials.length, true);
+    for (let i = 0; i < lightQueueSerials.length; i++) {
+      view.setUint32(at + SEND_BYTES + 4 * i, lightQueueSerials[i]!, true);
+    }
     this.sends++;
     this.messageBytes += message.bytes;
     const { runBuffers, runRanges } = this;
@@ -108,7 +112,16 @@ export class CommitEncoder {
   }
 
   addSettle(entry: SettleEntry): void {
-    this.settles.push(entry);
+    const { settleTable } = this;
+    const at = settleTable.reserve(SETTLE_BYTES);
+    const { view } = settleTable;
+    view.setUint8(at, SETTLE_KINDS.indexOf(entry.kind));
+    view.setUint32(at + 1, entry.groupSerial, true);
+    view.setUint32(at + 5, entry.queueSerial, true);
+    view.setFloat64(at + 9, entry.offset, true);
+    view.setFloat64(at + 17, entry.time, true);
+    view.setUint8(at + 25, entry.flag ? 1 : 0);
+    this.settles++;
   }
 
   addHold({ message, ...rest }: HeldEntry): void {
@@ -126,20 +139,20 @@ export class CommitEncoder {
   /** Writes the commit; nothing of it refers to the messages' buffers afterwards. */
   writeTo(target: RecordTarget): void {
     const holdBytes = this.holds.reduce((bytes, { head, message }) => bytes + 8 + head.length + message.bytes, 0);
-    const rest = this.settles.length * SETTLE_BYTES + holdBytes + this.unholds.length * UNHOLD_BYTES + this.changeBytes;
-    let at = target.reserve(COMMIT_HEADER_BYTES + this.tableBytes + this.messageBytes + rest);
+    const rest = this.settleTable.length + holdBytes + this.unholds.length * UNHOLD_BYTES + this.changeBytes;
+    let at = target.reserve(COMMIT_HEADER_BYTES + this.sendTable.length + this.messageBytes + rest);
     const { buffer } = target;
     buffer[at] = this.changes.length === 0 ? RecordKind.commit : RecordKind.commitWithChanges;
     at = buffer.writeDoubleLE(this.at, at + 1);
     at = buffer.writeUInt32LE(this.sends, at);
-    at = buffer.writeUInt32LE(this.settles.length, at);
+    at = buffer.writeUInt32LE(this.settles, at);
     at = buffer.writeUInt32LE(this.holds.length, at);
     at = buffer.writeUInt32LE(this.unholds.length, at);
-    at += this.table.copy(buffer, at, 0, this.tableBytes);
+    at += this.sendTable.copy(buffer, at);
     for (let i = 0; i < this.runBuffers.length; i++) {
       at += this.runBuffers[i]!.copy(buffer, at, this.runRanges[2 * i], this.runRanges[2 * i + 1]);
     }
-    for (const entry of this.settles) at = writeSettle(buffer, at, entry);
+    at += this.settleTable.copy(buffer, at);
     for (const { head, message } of this.holds) {
       at = buffer.writeUInt32LE(head.length, at);
       at += head.copy(buffer, at);
@@ -174,22 +187,6 @@ export class CommitEncoder {
       at += value?.length ?? 0;
     }
   }
-
-  private growTable(bytes: number): void {
-    const larger = Buffer.allocUnsafeSlow(this.table.length * 2 + bytes);
-    this.table.copy(larger, 0, 0, this.tableBytes);
-    this.table = larger;
-  }
-}
-
-function writeSettle(buffer: Buffer, at: number, entry: SettleEntry): number {
-  buffer[at] = SETTLE_KINDS.indexOf(entry.kind);
-  buffer.writeUInt32LE(entry.groupSerial, at + 1);
-  buffer.writeUInt32LE(entry.queueSerial, at + 5);
-  buffer.writeDoubleLE(entry.offset, at + 9);
-  buffer.writeDoubleLE(entry.time, at + 17);
-  buffer[at + 25] = entry.flag ? 1 : 0;
-  return at + SETTLE_BYTES;
 }
 
 /** Gives the records in [start, end) to `replay`. The bytes passed a CRC: what does not fit is a defect. */
@@ -261,7 +258,7 @@ function readChanges(buffer: Buffer, start: number, replay: Replay): number {
 
 function readSends(buffer: Buffer, start: number, sends: number, storedAt: number, replay: Replay): number {
   let messageAt = start;
-  for (let i = 0; i < sends; i++) messageAt += 20 + 4 * buffer.readUInt32LE(messageAt + 16);
+  for (let i = 0; i < sends; i++) messageAt += SEND_BYTES + 4 * buffer.readUInt32LE(messageAt + 16);
   let at = start;
   const message = { buffer, start: messageAt, end: messageAt };
   for (let i = 0; i < sends; i++) {
@@ -270,7 +267,7 @@ function readSends(buffer: Buffer, start: number, sends: number, storedAt: numbe
     message.start = message.end;
     message.end += buffer.readUInt32LE(at + 12);
     const lightQueues = buffer.readUInt32LE(at + 16);
-    at += 20;
+    at += SEND_BYTES;
     const serials = lightQueues === 0 ? NO_SERIALS : readSerials(buffer, at, lightQueues);
     at += 4 * lightQueues;
     replay.send(queueSerial, offset, message, storedAt, serials);

@@ -185,18 +185,19 @@ export class Consumption {
   }
 
   applyLease({ offsets, until, attemptId, messageGroups }: LeaseRecord): void {
-    const epochs: number[] = [];
+    const firstEpoch = Math.max(this.epoch + 1, this.epochs.base);
     if (this.lanes === undefined) messageGroups?.forEach((group, i) => this.knownGroups.set(offsets[i]!, group));
     for (const offset of offsets) {
       this.admitThrough(offset);
-      epochs.push(this.nextEpoch());
+      this.nextEpoch();
       // While a log is replayed the queue may have lost what the record leased.
       if (!this.window.has(offset)) continue;
       this.window.lease(offset, until, this.epoch);
       this.heap.push(until, offset);
       this.lanes?.hold(offset);
     }
-    if (attemptId !== undefined) this.rememberAttempt(attemptId, { offsets, epochs });
+    if (attemptId === undefined) return;
+    this.rememberAttempt(attemptId, { offsets, epochs: offsets.map((_, i) => firstEpoch + i) });
   }
 
   applyAck(offset: number): void {

@@ -5,7 +5,7 @@ import type { Clock } from '../../../../core/ports/clock.ts';
 import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
 import type { LeaseRecord, LogRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
-import { formatReceipt } from '../receipt.ts';
+import { ReceiptWriter } from '../receipt.ts';
 import type { EngineState, GroupState } from '../state.ts';
 import type { Consumption } from './consumption.ts';
 import type { Pop } from './parked-receives.ts';
@@ -98,6 +98,7 @@ export class Receiver implements Pop {
     const now = this.ports.clock.now();
     for (const queue of queues) {
       const consumption = group.consumptions.get(queue.serial);
+      const receipts = new ReceiptWriter(group.serial, queue.serial);
       for (const offset of consumption?.repeatAttempt(attemptId, now) ?? []) {
         if (!queue.isLoaded(offset)) {
           // All of it is repeated, or nothing yet.
@@ -105,7 +106,7 @@ export class Receiver implements Pop {
           return [];
         }
         const message = queue.get(offset);
-        if (message !== undefined) deliveries.push(delivery(group, queue, consumption!, offset, message));
+        if (message !== undefined) deliveries.push(delivery(consumption!, offset, message, receipts));
       }
     }
     return deliveries;
@@ -165,7 +166,10 @@ export class Receiver implements Pop {
     if (consumption.missing !== -1) this.load(queue, consumption.missing);
     if (gone.length + dead.length > 0) this.ports.retire(group, queue, [...gone, ...deadOffsets], dead);
     consumption.endReceive();
-    leased.forEach((offset, i) => deliveries.push(delivery(group, queue, consumption, offset, messages[i]!)));
+    const receipts = new ReceiptWriter(group.serial, queue.serial);
+    for (let i = 0; i < leased.length; i++) {
+      deliveries.push(delivery(consumption, leased[i]!, messages[i]!, receipts));
+    }
     return bytes;
   }
 }
@@ -175,17 +179,11 @@ export function initialOffset(queue: ReadableQueue): number {
   return queue.first === 0 ? 0 : queue.visible;
 }
 
-function delivery(
-  group: GroupState,
-  queue: ReadableQueue,
-  consumption: Consumption,
-  offset: number,
-  message: StoredMessage,
-): Delivery {
+function delivery(consumption: Consumption, offset: number, message: StoredMessage, receipts: ReceiptWriter): Delivery {
   return {
     message,
     attempt: consumption.attemptCount(offset),
-    receipt: formatReceipt(group.serial, queue.serial, offset, consumption.epochOf(offset)),
+    receipt: receipts.write(offset, consumption.epochOf(offset)),
     visibleAt: consumption.visibleAt(offset),
   };
 }

@@ -7,7 +7,7 @@ import type { Clock } from '../../../../core/ports/clock.ts';
 import type { Settled, Settlement } from '../../../../core/ports/message-engine.ts';
 import type { Journal } from '../journal.ts';
 import type { SettleEntry } from '../log/record-log.ts';
-import { formatReceipt, parseReceipt, type ReceiptParts } from '../receipt.ts';
+import { parseReceipt, ReceiptWriter, type ReceiptParts } from '../receipt.ts';
 import type { GroupState } from '../state.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
 
@@ -68,7 +68,7 @@ export class Settling {
     const entry = settleEntry(settlement, group, parts, at);
     const epoch = this.journal.settle(entry);
     if (entry.kind !== 'extend') return SETTLED;
-    return succeeded({ receipt: formatReceipt(group.serial, parts.queueSerial, parts.offset, epoch) });
+    return succeeded({ receipt: new ReceiptWriter(group.serial, parts.queueSerial).write(parts.offset, epoch) });
   }
 
   /** Acknowledges what is gone, and moves what used up its attempts to the dead letter topic, atomically. */
