@@ -26,7 +26,8 @@ const usage = `  --rounds N         measured rounds (3)
   --help`;
 
 const childPath = fileURLToPath(new URL('./storage-child.js', import.meta.url));
-const warmupMs = 1000;
+/** So long, because V8 compiles for some seconds. */
+const warmupMs = 3000;
 const bodyBytes = 256;
 /** Until the engine counts what it writes: a body and what goes with it. */
 const assumedBytesPerMessage = 300;
