@@ -26,7 +26,7 @@ type FilePlace = Extract<BlockPlace, { kind: 'file' }>;
 /** Written blocks whose sync is still to come keep their file open: an error would be lost with the handle. */
 const DIRTY_FILES_MAX = 128;
 /** Of one queue: few large writes cost less than many small ones. */
-const BLOCKS_PER_WRITE_MAX = 16;
+const BLOCKS_PER_WRITE_MAX = 8;
 
 /** Blocks of message queues in files, `<queue serial>-<base offset>.seg`, and a cache of those in memory. */
 export class BlockFiles implements BlockStore {
