@@ -231,6 +231,10 @@ class OpenFile implements DiskFile {
     return bytes;
   }
 
+  writeVector(buffers: readonly Buffer[], position: number): Promise<number> {
+    return this.write(Buffer.concat(buffers), position);
+  }
+
   sync(): Promise<void> {
     return this.life.mutate(
       () => this.opened().barrier(),

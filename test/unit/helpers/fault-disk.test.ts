@@ -1,5 +1,5 @@
 import t from 'tap';
-import { writeFully, type FileSystem } from '../../../adapters/storage/embedded/disk/file-system.ts';
+import { writeFully, writeVectorFully, type FileSystem } from '../../../adapters/storage/embedded/disk/file-system.ts';
 import { FaultDisk } from '../../helpers/fault-disk.ts';
 import { SECTOR_BYTES } from '../../helpers/fault-file.ts';
 import { settled } from '../../helpers/manual-clock.ts';
@@ -166,6 +166,12 @@ void t.test('short writes', async (t) => {
   t.same([...counts].toSorted(), ['all', 'some']);
   await writeFully(file, Buffer.alloc(5_000, 'y'), 0);
   t.equal(await textOf(disk, 'a'), 'y'.repeat(5_000));
+  for (let i = 0; i < 50; i++) {
+    const parts = ['a', 'b', '', 'c'].map((letter) => Buffer.from(letter.repeat(500)));
+    await writeVectorFully(file, parts, 0);
+    t.equal(await textOf(disk, 'a'), parts.join('') + 'y'.repeat(3_500));
+    await writeFully(file, Buffer.alloc(5_000, 'y'), 0);
+  }
 });
 
 void t.test('a failed sync loses what it should have written, whatever later ones say', async (t) => {

@@ -32,6 +32,8 @@ export interface DiskFile {
   read(buffer: Buffer, position: number): Promise<number>;
   /** @returns bytes written, which may be fewer than asked (a full disk shows like this first) */
   write(buffer: Buffer, position: number): Promise<number>;
+  /** The same for several, one behind the other. */
+  writeVector(buffers: readonly Buffer[], position: number): Promise<number>;
   /** Makes what was written durable. After an error nothing is known about earlier writes: never try again. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -43,6 +45,19 @@ export async function writeFully(file: DiskFile, buffer: Buffer, position: numbe
   while (done < buffer.length) {
     const rest = done === 0 ? buffer : buffer.subarray(done);
     done += await file.write(rest, position + done);
+  }
+}
+
+/** The same for several buffers, one behind the other. */
+export async function writeVectorFully(file: DiskFile, buffers: readonly Buffer[], position: number): Promise<void> {
+  let done = await file.writeVector(buffers, position);
+  let end = 0;
+  for (const buffer of buffers) {
+    end += buffer.length;
+    if (done >= end) continue;
+    // Seldom: the disk took less than all of it.
+    await writeFully(file, buffer.subarray(buffer.length - (end - done)), position + done);
+    done = end;
   }
 }
 

@@ -110,6 +110,16 @@ class NodeFile implements DiskFile {
     return this.syncsAfterWrites ? this.synced(written) : written;
   }
 
+  writeVector(buffers: readonly Buffer[], position: number): Promise<number> {
+    const written = new Promise<number>((resolve, reject) => {
+      fs.writev(this.descriptor, buffers, position, (error, bytesWritten) => {
+        if (error) reject(error);
+        else resolve(bytesWritten);
+      });
+    });
+    return this.syncsAfterWrites ? this.synced(written) : written;
+  }
+
   /** libuv's fdatasync is F_FULLFSYNC on macOS. */
   async sync(): Promise<void> {
     await syncFile(this.descriptor);

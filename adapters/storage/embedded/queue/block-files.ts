@@ -1,4 +1,4 @@
-import { writeFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
+import { writeVectorFully, type DiskFile, type FileSystem } from '../disk/file-system.ts';
 import { Block, DamagedBlockError } from './block.ts';
 import type { BlockEntry, BlockPlace, BlockStore } from './block-store.ts';
 
@@ -25,6 +25,8 @@ type FilePlace = Extract<BlockPlace, { kind: 'file' }>;
 
 /** Written blocks whose sync is still to come keep their file open: an error would be lost with the handle. */
 const DIRTY_FILES_MAX = 128;
+/** Of one queue: few large writes cost less than many small ones. */
+const BLOCKS_PER_WRITE_MAX = 8;
 
 /** Blocks of message queues in files, `<queue serial>-<base offset>.seg`, and a cache of those in memory. */
 export class BlockFiles implements BlockStore {
@@ -40,7 +42,8 @@ export class BlockFiles implements BlockStore {
   /** In the order they are dropped: what was loaded or written last is last. */
   private readonly cached = new Set<BlockEntry>();
   private cachedBytes = 0;
-  private readonly waiting: BlockEntry[] = [];
+  /** Blocks to be written, by the serial of their queue. The queue whose turn it is comes first. */
+  private readonly waiting = new Map<number, BlockEntry[]>();
   private writing: Promise<void> | undefined;
   private readonly drained: (() => void)[] = [];
   /** In files that were not synced since. */
@@ -76,7 +79,9 @@ export class BlockFiles implements BlockStore {
 
   /** Into its queue's file, in the background. */
   write(entry: BlockEntry): void {
-    this.waiting.push(entry);
+    const waiting = this.waiting.get(entry.queueSerial);
+    if (waiting === undefined) this.waiting.set(entry.queueSerial, [entry]);
+    else waiting.push(entry);
     this.pendingBytes += entry.bytes;
     this.startWriting();
   }
@@ -139,9 +144,11 @@ export class BlockFiles implements BlockStore {
 
   /** Resolves when all blocks that go into files are there, durably. @throws the disk's error */
   async flush(): Promise<void> {
-    this.startWriting();
     // No write is running when this ends: no file is closed under one.
-    while (this.writing !== undefined) await this.writing;
+    while (this.waiting.size > 0 || this.writing !== undefined) {
+      this.startWriting();
+      await this.writing;
+    }
     await this.syncDirty();
   }
 
@@ -180,7 +187,7 @@ export class BlockFiles implements BlockStore {
   }
 
   private startWriting(): void {
-    if (this.waiting.length === 0) return;
+    if (this.waiting.size === 0) return;
     this.writing ??= this.writeWaiting().finally(() => {
       this.writing = undefined;
       // Also when it failed: a checkpoint waits for the log, and the log must not wait for what only a checkpoint tries again.
@@ -191,33 +198,57 @@ export class BlockFiles implements BlockStore {
   }
 
   private async writeWaiting(): Promise<void> {
-    for (;;) {
-      const entry = this.waiting[0];
-      if (entry === undefined) return;
-      if (!entry.isRemoved) await this.writeOne(entry);
-      this.waiting.shift();
-      this.pendingBytes -= entry.bytes;
+    for (const [queueSerial, entries] of this.waiting) {
+      const written = await this.writeRun(entries);
+      // Behind the others; to a map that is being walked through this adds at the end.
+      this.waiting.delete(queueSerial);
+      if (entries.length > written.length) this.waiting.set(queueSerial, entries.slice(written.length));
+      for (const { bytes } of written) this.pendingBytes -= bytes;
       for (const resolve of this.drained.splice(0)) resolve();
     }
   }
 
-  private async writeOne(entry: BlockEntry): Promise<void> {
-    const bytes = entry.content!.encode(entry.queueSerial);
-    const segment = this.segmentFor(entry, bytes.length);
-    const { position } = segment;
+  /** Writes the first of the blocks, as many as go into one write. @returns those, and what need not be written any more */
+  private async writeRun(entries: readonly BlockEntry[]): Promise<BlockEntry[]> {
+    const done: BlockEntry[] = [];
+    const run: BlockEntry[] = [];
+    let segment: SegmentFile | undefined;
+    let end = 0;
+    for (const entry of entries.slice(0, BLOCKS_PER_WRITE_MAX)) {
+      if (!entry.isRemoved) {
+        const bytes = entry.content!.encodedBytes;
+        if (segment !== undefined && end + bytes > this.options.fileBytes) break;
+        segment ??= this.segmentFor(entry, bytes);
+        end = (run.length === 0 ? segment.position : end) + bytes;
+        run.push(entry);
+      }
+      done.push(entry);
+    }
+    if (segment !== undefined) await this.writeTo(segment, run);
+    return done;
+  }
+
+  private async writeTo(segment: SegmentFile, run: readonly BlockEntry[]): Promise<void> {
+    const encoded = run.map((entry) => entry.content!.encode(entry.queueSerial));
     // Counted first: it must not be taken for unused while it is written.
-    segment.live++;
+    segment.live += run.length;
     try {
-      await writeFully(await this.dirtyFile(segment), bytes, position);
+      await writeVectorFully(await this.dirtyFile(segment), encoded, segment.position);
     } catch (error) {
-      // Not `release`, when nothing else is in it: the next try goes into the same file, which must not be removed then.
-      if (entry.isRemoved) this.release(segment);
-      else segment.live--;
+      // These are not tried again.
+      for (const entry of run) if (entry.isRemoved) this.release(segment);
+      // Not `release`: the next try goes into the same file, which must not be removed then.
+      for (const entry of run) if (!entry.isRemoved) segment.live--;
       throw error;
     }
-    segment.position = position + bytes.length;
+    for (const [i, entry] of run.entries()) this.written(entry, segment, encoded[i]!.length);
+  }
+
+  private written(entry: BlockEntry, segment: SegmentFile, bytes: number): void {
+    const { base, position } = segment;
+    segment.position += bytes;
     if (entry.isRemoved) return this.release(segment);
-    entry.place = { kind: 'file', file: segment.base, position, bytes: bytes.length };
+    entry.place = { kind: 'file', file: base, position, bytes };
     this.placed.push(entry);
     if (this.replayed === undefined) return this.keep(entry);
     this.replayed.push(entry.content!);

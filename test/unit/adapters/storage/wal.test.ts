@@ -182,6 +182,7 @@ class HeldFileSystem implements FileSystem {
       size: () => file.size(),
       read: (buffer, position) => file.read(buffer, position),
       write,
+      writeVector: (buffers, position) => write(Buffer.concat(buffers), position),
       sync: () => file.sync(),
       close: () => file.close(),
     };
