@@ -294,7 +294,8 @@ class LogScan {
   /** A write that was cut short may leave a part of a header, but no whole frame behind it. */
   private hasRecords(content: Buffer): boolean {
     if (this.salt === undefined) return !isZero(content.subarray(SECTOR_BYTES));
-    return hasSyncedFrameBehind(content, this.salt, { end: 0, nextSequence: this.checkpointed });
+    // The first frame is of the same write as the header: only one behind it shows that this was acknowledged.
+    return hasSyncedFrameBehind(content, this.salt, { end: SECTOR_BYTES, nextSequence: this.checkpointed });
   }
 }
 

@@ -414,6 +414,16 @@ void t.test('damage in the middle is refused, says where it is, and leaves the f
   }
 });
 
+void t.test('a header torn by a short write, with the first frame whole behind it, is no damage', async (t) => {
+  // Three to a file, so that the fourth file has one.
+  const files = await written(numbered(0, 10), 700);
+  files.get(fileName(4))!.fill(0, 16, SECTOR_BYTES);
+  const log = await TextLog.open(await diskWith(files));
+  t.same(log.found, numbered(0, 9));
+  await log.append('goes on');
+  await log.wal.close();
+});
+
 void t.test('files below the checkpoint may be left over or gone', async (t) => {
   const texts = numbered(0, 12);
   const files = await written(texts, 700);
