@@ -93,6 +93,8 @@ export class WalFiles {
       spareBuffer = content;
       const scanned = await scan.scan(content, number);
       if (scanned === undefined) {
+        // A disk that reads wrong now and then must not make us throw away what is sound.
+        if (!(await hasSameHeader(file, content))) throw missing(number, scan.nextSequence);
         await this.discard(number, file);
         continue;
       }
@@ -297,6 +299,12 @@ class LogScan {
     // The first frame is of the same write as the header: only one behind it shows that this was acknowledged.
     return hasSyncedFrameBehind(content, this.salt, { end: SECTOR_BYTES, nextSequence: this.checkpointed });
   }
+}
+
+async function hasSameHeader(file: DiskFile, content: Buffer): Promise<boolean> {
+  const again = Buffer.alloc(Math.min(SECTOR_BYTES, content.length));
+  await file.read(again, 0);
+  return again.equals(content.subarray(0, again.length));
 }
 
 function missing(number: number, sequence: number): CorruptLogError {
