@@ -37,8 +37,8 @@ export interface WalFilesOptions {
 const MARK_MAX = 2 ** 32;
 const ZEROS = Buffer.alloc(1024 * 1024);
 const SPARE_RETRY_MS = 250;
-/** Files kept to be used again; what a checkpoint frees beyond that is given back to the disk. */
-const REUSABLE_MAX = 2;
+/** Files kept to be used again: those of two checkpoints. What is freed beyond that is given back to the disk. */
+const REUSABLE_MAX = 8;
 /** The log is replayed in slices, with time between them for what replaying writes. */
 const REPLAY_SLICE_BYTES = 256 * 1024;
 
