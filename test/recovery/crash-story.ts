@@ -407,6 +407,8 @@ export class CrashStory {
   /** Every group takes what is left: all of it, and nothing that was settled. */
   private async drain(): Promise<void> {
     await this.clock.advance(Math.max(LEASE_MS, this.lastDueAt - this.clock.now()) + 1);
+    // What was released, or became due, only now may have been leased anew meanwhile.
+    await this.clock.advance(2 * LEASE_MS);
     await this.clock.settle();
     await this.check();
     for (const [id, { kind, known, fate }] of this.sent) {
