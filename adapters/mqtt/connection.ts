@@ -93,10 +93,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.decoder = new Decoder(this, { packetBytesMax: options.connectPacketBytesMax });
     this.idleMsMax = options.connectTimeoutMs;
     this.lastReceivedAt = context.nowMs;
-    const { publishRateMax, publishBytesRateMax } = options;
-    if (publishRateMax > 0 || publishBytesRateMax > 0) {
-      this.pace = new PublishPace(publishRateMax || Infinity, publishBytesRateMax || Infinity, context.nowMs);
-    }
+    this.pace = PublishPace.of(options, context.nowMs);
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('drain', () => this.drained());
     socket.on('end', () => {
@@ -183,20 +180,24 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.output.flush();
     this.isBlocked = this.socket.writableLength > this.options.outputBytesMax;
     // Reading ended at the output's limit, or was held back by it, and the socket has taken everything: no drain follows.
-    if (!this.isBlocked && this.connected?.outbound.hasReady === true) this.becomeReady();
+    const outbound = this.connected?.outbound;
+    if (outbound?.hasReady === true && outbound.room > 0) this.becomeReady();
   }
 
   acknowledge(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
     if (this.phase !== 'connected') return;
     if (reasonCode >= 0x80 && this.version !== 5 && type !== PacketType.pubcomp) {
       // MQTT 3 cannot refuse a message; without PUBACK the client will send it again.
-      this.disconnect(reasonCode, 'a message was refused');
-      return;
+      return this.disconnect(reasonCode, 'a message was refused');
     }
     if (reasonCode >= 0x80 && this.version === 5 && this.connected!.agreement.explains) {
       const properties = { reasonString: reasonText(reasonCode) };
       return this.write({ type: ACKNOWLEDGEMENT_NAMES[type], packetIdentifier, reasonCode, properties });
     }
+    this.writeAcknowledgement(type, packetIdentifier, reasonCode);
+  }
+
+  writeAcknowledgement(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
     this.output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
     this.context.metrics.messagesSent++;
     const { chunk, used } = this.output;
@@ -300,8 +301,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   private async connect(packet: ConnectPacket): Promise<void> {
-    const { transport } = this;
-    const { certificateUser, certificateClientIdentifier } = transport;
+    const { certificateUser, certificateClientIdentifier } = this.transport;
     this.version = packet.protocolVersion;
     if (certificateClientIdentifier !== undefined && packet.clientIdentifier !== '') {
       packet.clientIdentifier = certificateClientIdentifier;
@@ -310,7 +310,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.packetBytesMax = packet.properties?.maximumPacketSizeBytes ?? Infinity;
     const refused = refusal(packet);
     if (refused !== undefined) return this.refuse(refused.reasonCode, refused.reason);
-    const limit = transport.refusal?.();
+    const limit = this.transport.refusal?.();
     if (limit !== undefined) return this.refuse(ReasonCode[limit], 'the limit of connections is reached');
     this.connectPacket = packet;
     return this.loggedIn(await this.login.begin(packet, certificateUser));
@@ -378,8 +378,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
       return this.refuse(ReasonCode.packetTooLarge, 'the answer is larger than the client takes');
     }
     if (will !== undefined) await wills.set(clientIdentifier, will, sessionExpiryMs);
-    if (this.phase !== 'new') return undefined;
-    this.begin(agreement, packet);
+    if (this.phase === 'new') this.begin(agreement, packet);
     return undefined;
   }
 

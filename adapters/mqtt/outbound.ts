@@ -1,7 +1,8 @@
 import type { LiveSubscriber } from '../../core/broker.ts';
 import type { Message, StoredMessage } from '../../core/model/message.ts';
-import { ACKNOWLEDGEMENT_BYTES_MAX, encodeAcknowledgement, encodePublish, publishLength } from './codec/encoder.ts';
-import { PacketType, type ProtocolVersion, type Qos } from './codec/packet.ts';
+import type { Delivery } from '../../core/ports/message-engine.ts';
+import { encodePublish, publishLength } from './codec/encoder.ts';
+import { PacketType, type AcknowledgementType, type ProtocolVersion, type Qos } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext } from './mqtt-context.ts';
 import type { Output } from './output.ts';
@@ -29,6 +30,8 @@ export interface Link {
   becomeDirty(): void;
   /** `pull` is called in this turn. */
   becomeReady(): void;
+  /** Without words, whatever the reason. */
+  writeAcknowledgement(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void;
   disconnect(reasonCode: number, reason: string): void;
 }
 
@@ -85,7 +88,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
 
   /** Goes on where the last connection ended: first what was on its way, in its order [MQTT-4.4.0-1], then the rest. */
   resume(): void {
-    this.matching.update(this.session.feeds.values());
+    this.update();
     for (const feed of this.session.feeds.values()) {
       if (feed.cursor !== undefined) this.ready.add(feed);
       if (feed.share !== undefined) this.shared.add(feed);
@@ -124,10 +127,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
   sendStored(feed: Feed, message: StoredMessage): void {
     const match = message.isExpired(this.context.nowMs) ? undefined : this.matching.alone(feed, message);
     if (match === undefined) return;
-    const retain = match.retainAsPublished && message.isRetained;
-    const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
-    if (qos === 0) this.send(message, match, 0, 0, false, retain);
-    else this.sendOrHold(message, match, qos, this.inflight.take(qos, undefined, 0, message), retain);
+    this.sendNew(message, match, isMarked(message, match), undefined, 0, message);
   }
 
   progressed(): void {
@@ -193,7 +193,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
       context.metrics.droppedQos0++;
       return;
     }
-    this.send(message, match, 0, 0, false, match.retainAsPublished && message.isRetained);
+    this.send(message, match, 0, 0, false, isMarked(message, match));
   }
 
   /** Reads from the store what the client has room for; not before the last of what is sent again is on its way. */
@@ -204,8 +204,8 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     if (!this.shared.isEmpty) this.pullShared();
     if (!this.replays.isEmpty) return this.replays.run();
     let pulled = 0;
-    while (!this.isHolding && inflight.room > 0 && !link.output.isOver(this.context.options.outputBytesMax)) {
-      const count = this.pullSome(Math.min(inflight.room, PULL_MAX));
+    for (let { room } = this; room > 0; room = this.room) {
+      const count = this.pullSome(Math.min(room, PULL_MAX));
       if (count === 0) return;
       pulled += count;
       if (pulled >= PULL_MAX) return link.becomeReady();
@@ -228,10 +228,10 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     if (phase === Phase.published) {
       return this.link.disconnect(ReasonCode.protocolError, 'PUBREC answers a QoS 1 message');
     }
-    if (phase === Phase.publishedOnce) this.settleShared(packetIdentifier, reasonCode);
-    // [MQTT-4.3.3-4]: with 0x80 or more the message is not released but done.
-    if (phase === Phase.publishedOnce && reasonCode >= 0x80) return this.done(packetIdentifier);
     if (phase === Phase.publishedOnce) {
+      this.settleShared(packetIdentifier, reasonCode);
+      // [MQTT-4.3.3-4]: with 0x80 or more the message is not released but done.
+      if (reasonCode >= 0x80) return this.done(packetIdentifier);
       this.inflight.release(packetIdentifier);
       if (this.session.core.isDurable) {
         this.releases.push(packetIdentifier);
@@ -240,7 +240,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     }
     const isKnown = phase !== Phase.none;
     if (!isKnown && reasonCode >= 0x80) return;
-    return this.acknowledge(packetIdentifier, isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound);
+    return this.sendPubrel(packetIdentifier, isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound);
   }
 
   /** The answer of a client that shares the work with others decides over the message's lease. */
@@ -295,12 +295,27 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
       const message = messages[i]!;
       if (message.isExpired(nowMs)) continue;
       const match = matching.of(feed, message);
-      if (match === undefined) continue;
-      const retain = match.retainAsPublished && message.isRetained;
-      const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
-      if (qos === 0) this.send(message, match, 0, 0, false, retain);
-      else this.sendOrHold(message, match, qos, this.inflight.take(qos, feed, from + i, undefined), retain);
+      if (match !== undefined) this.sendNew(message, match, isMarked(message, match), feed, from + i, undefined);
     }
+  }
+
+  /**
+   * For the first time, at the lower of the two qualities [MQTT-3.8.4-8]; from QoS 1 on it is known by its feed and place
+   * there, or kept.
+   * @returns the QoS
+   */
+  private sendNew(
+    message: Message,
+    match: Match,
+    retain: boolean,
+    feed: Feed | undefined,
+    position: number,
+    kept: Message | Delivery | undefined,
+  ): Qos {
+    const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
+    if (qos === 0) this.send(message, match, 0, 0, false, retain);
+    else this.sendOrHold(message, match, qos, this.inflight.take(qos, feed, position, kept), retain);
+    return qos;
   }
 
   private sendOrHold(message: Message, match: Match, qos: 1 | 2, packetIdentifier: number, retain: boolean): void {
@@ -313,20 +328,16 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
   }
 
   private pullShared(): void {
-    const { link, inflight, shared, context } = this;
-    while (!this.isHolding && inflight.room > 0 && !link.output.isOver(context.options.outputBytesMax)) {
+    const { shared, context } = this;
+    while (this.room > 0) {
       const leased = shared.next();
       if (leased === undefined) return;
       const { feed, delivery } = leased;
       const { message } = delivery;
       const match = message.isExpired(context.nowMs) ? undefined : this.matching.alone(feed, message);
-      const qos: Qos = match === undefined || message.qos < match.qos ? message.qos : match.qos;
-      if (match !== undefined && qos > 0) {
-        this.sendOrHold(message, match, qos as 1 | 2, inflight.take(qos as 1 | 2, feed, 0, delivery), false);
-        continue;
-      }
-      if (match !== undefined) this.send(message, match, 0, 0, false, false);
-      shared.acknowledge(delivery);
+      const qos = match === undefined ? 0 : this.sendNew(message, match, false, feed, 0, delivery);
+      // Nobody answers for it.
+      if (qos === 0) shared.acknowledge(delivery);
     }
   }
 
@@ -352,11 +363,8 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
   private sendRetained(feed: Feed, message: Message): void {
     if (message.isExpired(this.context.nowMs)) return;
     const match = this.matching.alone(feed, message);
-    if (match === undefined) return;
-    const qos: Qos = message.qos < match.qos ? message.qos : match.qos;
     // [MQTT-3.3.1-8]: the flag says that it is an old message.
-    if (qos === 0) this.send(message, match, 0, 0, false, true);
-    else this.sendOrHold(message, match, qos, this.inflight.take(qos, feed, 1, message), true);
+    if (match !== undefined) this.sendNew(message, match, true, feed, 1, message);
   }
 
   private resend(): void {
@@ -371,7 +379,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
   private async resendAll(): Promise<void> {
     for (let next = this.inflight.nextResent(); next !== undefined; next = this.inflight.nextResent()) {
       if (next.phase === Phase.released) {
-        this.acknowledge(next.packetIdentifier, ReasonCode.success);
+        this.sendPubrel(next.packetIdentifier, ReasonCode.success);
         continue;
       }
       const message = await this.messageAgain(next);
@@ -407,7 +415,7 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
       this.releases = [];
       await this.session.core.save();
       if (!this.link.isOpen) return;
-      for (const packetIdentifier of releases) this.acknowledge(packetIdentifier, ReasonCode.success);
+      for (const packetIdentifier of releases) this.sendPubrel(packetIdentifier, ReasonCode.success);
       for (const { message, match, qos, packetIdentifier, retain } of held) {
         if (!this.send(message, match, qos, packetIdentifier, false, retain)) this.inflight.done(packetIdentifier);
       }
@@ -417,13 +425,8 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     if (this.hasReady) this.link.becomeReady();
   }
 
-  /** PUBREL. */
-  private acknowledge(packetIdentifier: number, reasonCode: number): void {
-    const { output, version } = this.link;
-    output.reserve(ACKNOWLEDGEMENT_BYTES_MAX);
-    const { chunk, used } = output;
-    output.used = encodeAcknowledgement(chunk, used, PacketType.pubrel, packetIdentifier, reasonCode, version);
-    this.link.becomeDirty();
+  private sendPubrel(packetIdentifier: number, reasonCode: number): void {
+    this.link.writeAcknowledgement(PacketType.pubrel, packetIdentifier, reasonCode);
   }
 
   /** @returns false when the packet is larger than the client takes: it is as if it had been sent [MQTT-3.1.2-25] */
@@ -464,4 +467,9 @@ export class Outbound implements LiveSubscriber, ReplayTarget {
     link.becomeDirty();
     return true;
   }
+}
+
+/** Whether the RETAIN flag of its PUBLISH goes on to the subscriber [MQTT-3.3.1-13]. */
+function isMarked(message: Message, { retainAsPublished }: Match): boolean {
+  return retainAsPublished && message.isRetained;
 }

@@ -133,15 +133,12 @@ export class Subscriptions {
     const isOther = before !== undefined && typeof arrival === 'string' && isLive(before) !== (arrival === 'live');
     if (isOther) core.unsubscribe(topicFilter);
     const feed = (await core.subscribe(topicFilter, options, arrival)) as Feed;
-    if (start !== undefined) await this.replay(feed, start);
     this.outbound.update();
+    if (start !== undefined) await this.replay(feed, start);
     if (isLive(feed)) this.openLive(feed);
     else if (feed.share !== undefined) this.outbound.share(feed);
     else if (before?.cursor === undefined) this.outbound.markReady(feed);
-    if (isOther) {
-      this.outbound.update();
-      await this.closeFeed(before, true);
-    }
+    if (isOther) await this.closeFeed(before, true);
     return feed;
   }
 
@@ -149,7 +146,6 @@ export class Subscriptions {
   private async replay(feed: Feed, start: ReplayStart): Promise<void> {
     const replay = await this.context.broker.replay.ranges(feed.filter, start);
     feed.options = { ...feed.options, replay };
-    this.outbound.update();
     this.outbound.replay(feed);
   }
 

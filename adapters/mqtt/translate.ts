@@ -134,34 +134,35 @@ function fieldsOf(
   const expiryS = publish.messageExpiryIntervalS;
   const delayMs = addition?.delayMs ?? 0;
   if (!publish.hasUserProperties && expiryS < 0 && delayMs === 0) return undefined;
-  const own = publish.hasUserProperties ? namedFields(propertiesOf(publish)) : undefined;
-  const routed = addition?.fields;
+  const own = publish.hasUserProperties ? propertiesOf(publish) : {};
+  const expiresAt = expiryS < 0 ? undefined : nowMs + expiryS * 1000;
+  return { expiresAt, ...namedFields(own, nowMs, addition) };
+}
+
+/** The fields that the publisher's user properties stand for, and those its topic name adds. */
+function namedFields(properties: Properties, nowMs: number, addition: RouteAddition | undefined) {
+  const named = properties.userProperties === undefined ? NO_NAMES : namesOf(properties.userProperties);
+  const { fields: routed, delayMs = 0, publisher } = addition ?? {};
   return {
-    expiresAt: expiryS < 0 ? undefined : nowMs + expiryS * 1000,
-    tag: own?.tag ?? routed?.tag,
-    keys: own?.keys ?? routed?.keys ?? [],
-    publisher: addition?.publisher,
-    messageId: own?.messageId,
-    messageGroup: own?.messageGroup ?? routed?.messageGroup,
-    priority: own?.priority,
-    deliverAt: delayMs > 0 ? nowMs + delayMs : own?.deliverAt,
+    tag: named.get('tag') ?? routed?.tag,
+    keys: named.get('keys')?.split(',') ?? routed?.keys ?? [],
+    publisher,
+    messageId: named.get('message-id'),
+    messageGroup: named.get('message-group') ?? routed?.messageGroup,
+    priority: integerBelow(named.get('priority'), NO_PRIORITY),
+    deliverAt: delayMs > 0 ? nowMs + delayMs : integerBelow(named.get('deliver-at'), Number.MAX_SAFE_INTEGER),
   };
 }
 
-/** The fields that the publisher's user properties stand for. */
-function namedFields(properties: Properties) {
+const NO_NAMES: ReadonlyMap<string, string> = new Map();
+
+/** The first of each name counts. */
+function namesOf(properties: readonly (readonly [string, string])[]): ReadonlyMap<string, string> {
   const named = new Map<string, string>();
-  for (const [key, value] of properties.userProperties ?? []) {
+  for (const [key, value] of properties) {
     if (FIELD_PROPERTIES.has(key) && !named.has(key)) named.set(key, value);
   }
-  return {
-    tag: named.get('tag'),
-    keys: named.get('keys')?.split(','),
-    messageId: named.get('message-id'),
-    messageGroup: named.get('message-group'),
-    priority: integerBelow(named.get('priority'), NO_PRIORITY),
-    deliverAt: integerBelow(named.get('deliver-at'), Number.MAX_SAFE_INTEGER),
-  };
+  return named;
 }
 
 function propertiesOf({ buffer, propertiesStart, propertiesEnd }: PublishView): Properties {
@@ -295,20 +296,13 @@ export function addedProperties(
 /** A will as a message: what a PUBLISH of the same content would be, without its times, which count from its publication. */
 export function willMessage(will: Will, address: string, addition: RouteAddition | undefined, nowMs: number): Message {
   const { willDelayIntervalS: _delay, messageExpiryIntervalS: _expiry, ...properties } = will.properties ?? {};
-  const named = namedFields(properties);
-  const { fields: routed, delayMs = 0 } = addition ?? {};
   return encodeMessage({
     address,
     body: will.payload,
     bornAt: nowMs,
     qos: will.qos,
     retained: will.retain,
-    tag: named.tag ?? routed?.tag,
-    keys: named.keys ?? routed?.keys ?? [],
-    messageId: named.messageId,
-    messageGroup: named.messageGroup ?? routed?.messageGroup,
-    priority: named.priority,
-    deliverAt: delayMs > 0 ? nowMs + delayMs : named.deliverAt,
+    ...namedFields(properties, nowMs, addition),
     envelope: { protocol: EnvelopeProtocol.mqtt5, bytes: encodeProperties(properties, PropertyOwner.publish) },
   });
 }

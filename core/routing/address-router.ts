@@ -56,14 +56,7 @@ export class AddressRouter {
   /** Hands every message whose address the filter matches to the subscriber, until disposed. */
   subscribeLive(filter: string, subscriber: LiveSubscriber): Disposable {
     const bindings = this.bind(filter);
-    bindings.live.add(subscriber);
-    this.routes.clear();
-    return {
-      [Symbol.dispose]: () => {
-        bindings.live.delete(subscriber);
-        this.release(bindings);
-      },
-    };
+    return this.enter(bindings, bindings.live, subscriber);
   }
 
   /**
@@ -90,11 +83,16 @@ export class AddressRouter {
   /** References to every message whose address the filter matches go to the light queue, until disposed. */
   bindLightQueue(filter: string, lightQueue: string): Disposable {
     const bindings = this.bind(filter);
-    bindings.lightQueues.add(lightQueue);
+    return this.enter(bindings, bindings.lightQueues, lightQueue);
+  }
+
+  /** Adds a member to a set of the bindings, until disposed. */
+  private enter<T>(bindings: FilterBindings, members: Set<T>, member: T): Disposable {
+    members.add(member);
     this.routes.clear();
     return {
       [Symbol.dispose]: () => {
-        bindings.lightQueues.delete(lightQueue);
+        members.delete(member);
         this.release(bindings);
       },
     };

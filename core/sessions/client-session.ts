@@ -173,13 +173,13 @@ export class ClientSession {
   async save(): Promise<void> {
     if (!this.isDurable || this.isEnded) return;
     this.isTouched = false;
-    const kept = [...this.subscriptions.values()].flatMap((subscription) => {
-      const { cursor } = subscription;
-      return cursor === undefined ? [] : [{ cursor, from: this.keptFrom(subscription) }];
-    });
-    await this.home.meta.put(this.key, Buffer.from(JSON.stringify(this.record())));
+    const saved = [...this.subscriptions.values()];
+    const record = this.record(saved);
+    await this.home.meta.put(this.key, Buffer.from(JSON.stringify(record)));
     // Not before: a crash would go on from the old record.
-    for (const { cursor, from } of kept) cursor.keepFrom(from);
+    for (const [i, [, , , keptFrom]] of record.subscriptions.entries()) {
+      if (keptFrom !== null) saved[i]!.cursor!.keepFrom(keptFrom);
+    }
   }
 
   /** Forgets everything. */
@@ -196,11 +196,11 @@ export class ClientSession {
     await Promise.all(work);
   }
 
-  private record(): StoredSession {
+  private record(subscriptions: readonly SessionSubscription[]): StoredSession {
     return {
       expiryMs: this.expiryMs,
       endedAt: this.endedAt,
-      subscriptions: [...this.subscriptions.values()].map((subscription): StoredSubscription => {
+      subscriptions: subscriptions.map((subscription): StoredSubscription => {
         const { filter, options, cursor, share } = subscription;
         if (share !== undefined) return [filter, options, null, null, share];
         return cursor === undefined

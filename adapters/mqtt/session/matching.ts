@@ -5,7 +5,7 @@ import type { MessageView } from '../../../core/model/message-view.ts';
 import type { Qos } from '../codec/packet.ts';
 import { encodeProperties } from '../codec/properties.ts';
 import { PropertyOwner } from '../codec/property-table.ts';
-import type { Feed } from './feed.ts';
+import type { Feed, FeedOptions } from './feed.ts';
 
 /** How one message goes to one client: once, whatever the number of subscriptions it matches. */
 export interface Match {
@@ -23,6 +23,8 @@ const ADDRESSES_MAX = 1000;
 
 interface Candidate {
   readonly feed: Feed;
+  /** Those it was made from. */
+  readonly options: FeedOptions;
   /** The match when no other subscription does. */
   readonly alone: Match;
   readonly passes: Filter | undefined;
@@ -35,7 +37,7 @@ interface Candidate {
 export class Matching {
   private readonly clientIdentifier: string;
   private readonly view: (message: Message) => MessageView;
-  private readonly candidates = new Map<Feed, Candidate>();
+  private candidates = new Map<Feed, Candidate>();
   /** Whether a message may match several. */
   mayOverlap = false;
   private hasConditions = false;
@@ -56,15 +58,17 @@ export class Matching {
 
   /** @param feeds in the order they were subscribed */
   update(feeds: Iterable<Feed>): void {
-    this.candidates.clear();
+    const before = this.candidates;
+    this.candidates = new Map();
     this.byAddress.clear();
     this.hasConditions = false;
     let wildcards = 0;
     for (const feed of feeds) {
       const { options, filter } = feed;
-      const passes = options.expression && compileFilter(options.expression);
-      this.candidates.set(feed, { feed, alone: matchOf([feed]), passes });
-      if (passes !== undefined || options.noLocal) this.hasConditions = true;
+      const known = before.get(feed);
+      const candidate = known?.options === options ? known : candidateOf(feed);
+      this.candidates.set(feed, candidate);
+      if (candidate.passes !== undefined || options.noLocal) this.hasConditions = true;
       if (/[+#]/.test(filter)) wildcards++;
     }
     this.mayOverlap = this.candidates.size > 1 && wildcards > 0;
@@ -118,6 +122,11 @@ export class Matching {
     if (feed.options.noLocal && message.publisher === this.clientIdentifier) return false;
     return passes === undefined || passes(message, () => this.view(message));
   }
+}
+
+function candidateOf(feed: Feed): Candidate {
+  const { options } = feed;
+  return { feed, options, alone: matchOf([feed]), passes: options.expression && compileFilter(options.expression) };
 }
 
 function matchOf(feeds: readonly Feed[]): Match {

@@ -1,3 +1,5 @@
+import type { MqttOptions } from '../options.ts';
+
 /** How fast one client may publish: an allowance that grows with the time, up to that of one second. */
 export class PublishPace {
   private readonly messagesPerS: number;
@@ -6,8 +8,13 @@ export class PublishPace {
   private bytes: number;
   private atMs: number;
 
-  /** @param messagesPerS, bytesPerS Infinity for no limit */
-  constructor(messagesPerS: number, bytesPerS: number, nowMs: number) {
+  /** Undefined when there is no limit. */
+  static of({ publishRateMax, publishBytesRateMax }: MqttOptions, nowMs: number): PublishPace | undefined {
+    if (publishRateMax === 0 && publishBytesRateMax === 0) return undefined;
+    return new PublishPace(publishRateMax || Infinity, publishBytesRateMax || Infinity, nowMs);
+  }
+
+  private constructor(messagesPerS: number, bytesPerS: number, nowMs: number) {
     this.messagesPerS = messagesPerS;
     this.bytesPerS = bytesPerS;
     this.messages = messagesPerS;
