@@ -1,6 +1,6 @@
 /** Connections that come and go: TCP, CONNECT, CONNACK, DISCONNECT, closed by the peer; some at a time, each at once followed by the next. */
 import { performance } from 'node:perf_hooks';
-import type { Generator, LoadFigures, LoadFrame } from './mqtt-generator.ts';
+import { timed, type Generator, type LoadFigures, type LoadFrame } from './mqtt-generator.ts';
 import { Link } from './mqtt-link.ts';
 import { disconnectBytes, encodeConnect } from './mqtt-wire.ts';
 
@@ -28,15 +28,14 @@ export class ConnectGenerator implements Generator {
     return `${this.count} connections`;
   }
 
-  private async load(durationMs: number): Promise<LoadFigures> {
-    const countBefore = this.count;
-    const cpuBefore = process.cpuUsage();
-    const startMs = performance.now();
-    const stopAtMs = startMs + durationMs;
-    await Promise.all(this.connects.map((request, index) => this.comeAndGo(index, request, stopAtMs)));
-    const elapsedMs = performance.now() - startMs;
-    const { user, system } = process.cpuUsage(cpuBefore);
-    return { messages: this.count - countBefore, elapsedMs, cpuUs: user + system };
+  private load(durationMs: number): Promise<LoadFigures> {
+    return timed(
+      () => this.count,
+      (startMs) => {
+        const stopAtMs = startMs + durationMs;
+        return Promise.all(this.connects.map((request, index) => this.comeAndGo(index, request, stopAtMs)));
+      },
+    );
   }
 
   private async comeAndGo(index: number, request: Buffer, stopAtMs: number): Promise<void> {

@@ -1,6 +1,5 @@
 /** Sessions that were away: messages wait for each of them, then all come back at once and take theirs. */
-import { performance } from 'node:perf_hooks';
-import type { Generator, LoadFigures, LoadFrame } from './mqtt-generator.ts';
+import { timed, type Generator, type LoadFigures, type LoadFrame } from './mqtt-generator.ts';
 import { forAll } from './mqtt-link.ts';
 import { Publisher } from './mqtt-publisher.ts';
 import { DeliveryShape, Receiver } from './mqtt-receiver.ts';
@@ -41,7 +40,7 @@ export class DrainGenerator implements Generator {
       this.receivers = Array.from({ length: sessions }, (_, index) => this.createReceiver(index, shape));
     };
     createReceivers();
-    await forAll(sessions, async (index) => {
+    await forAll(this.plan.sessions, async (index) => {
       const { link } = await this.comeBack(index, 0);
       await link.subscribe(version, topicName, qos);
       await link.end(disconnectBytes);
@@ -55,20 +54,24 @@ export class DrainGenerator implements Generator {
     const { sessions, messages, window } = this.plan;
     await this.publisher.publishAll(window);
     await mark();
-    const cpuBefore = process.cpuUsage();
-    const startMs = performance.now();
-    const all = new Promise<void>((resolve) => {
-      this.onDelivered = () => {
-        if (this.delivered === sessions * messages) resolve();
-      };
-    });
-    await forAll(sessions, async (index) => void (await this.comeBack(index, 1)));
-    await all;
-    const elapsedMs = performance.now() - startMs;
-    const { user, system } = process.cpuUsage(cpuBefore);
+    const figures = await timed(
+      () => this.delivered,
+      () => this.bringBack(sessions * messages),
+    );
     await Promise.all(this.receivers.map(({ link }) => link.ping()));
     await Promise.all(this.receivers.map(({ link }) => link.end(disconnectBytes)));
-    return { messages: this.delivered, elapsedMs, cpuUs: user + system };
+    return figures;
+  }
+
+  /** Resolves when that many were delivered. */
+  private async bringBack(deliveries: number): Promise<void> {
+    const all = new Promise<void>((resolve) => {
+      this.onDelivered = () => {
+        if (this.delivered === deliveries) resolve();
+      };
+    });
+    await forAll(this.plan.sessions, async (index) => void (await this.comeBack(index, 1)));
+    await all;
   }
 
   describe(): string {

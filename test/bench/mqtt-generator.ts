@@ -1,4 +1,5 @@
 /** What every load of the generator has in common. */
+import { performance } from 'node:perf_hooks';
 import type { WakeUp } from './mqtt-wake-up.ts';
 import type { MqttVersion } from './mqtt-wire.ts';
 
@@ -17,6 +18,17 @@ export type LoadFrame = {
  * found nothing to do.
  */
 export type LoadFigures = { messages: number; elapsedMs: number; cpuUs: number };
+
+/** Times a part, which resolves when all of it is done, and the processor it takes. @param count before and after */
+export async function timed(count: () => number, part: (startMs: number) => Promise<unknown>): Promise<LoadFigures> {
+  const before = count();
+  const cpuBefore = process.cpuUsage();
+  const startMs = performance.now();
+  await part(startMs);
+  const elapsedMs = performance.now() - startMs;
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return { messages: count() - before, elapsedMs, cpuUs: user + system };
+}
 
 export interface Generator {
   /** Connects, and does everything that is not measured. */

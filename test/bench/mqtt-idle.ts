@@ -1,7 +1,6 @@
 /** Connections that do nothing: what each costs is how much the peer's memory grows between `ready` and the end. */
-import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Generator, LoadFigures, LoadFrame } from './mqtt-generator.ts';
+import { timed, type Generator, type LoadFigures, type LoadFrame } from './mqtt-generator.ts';
 import { forAll, Link } from './mqtt-link.ts';
 
 export type IdlePlan = { kind: 'idle'; connections: number; isSubscribed: boolean };
@@ -27,13 +26,12 @@ export class IdleGenerator implements Generator {
   /** The connections stay until this process ends. */
   async measure(): Promise<LoadFigures> {
     const { connections } = this.plan;
-    const cpuBefore = process.cpuUsage();
-    const startMs = performance.now();
-    await this.connectMore(connections);
-    const elapsedMs = performance.now() - startMs;
-    const { user, system } = process.cpuUsage(cpuBefore);
+    const figures = await timed(
+      () => 0,
+      () => this.connectMore(connections),
+    );
     await delay(restMs);
-    return { messages: connections, elapsedMs, cpuUs: user + system };
+    return { ...figures, messages: connections };
   }
 
   describe(): string {

@@ -4,7 +4,7 @@
  * the filter fits one kind or the other. Each client drops its last subscription together with the next look-up.
  */
 import { performance } from 'node:perf_hooks';
-import type { Generator, LoadFigures, LoadFrame } from './mqtt-generator.ts';
+import { timed, type Generator, type LoadFigures, type LoadFrame } from './mqtt-generator.ts';
 import { Link } from './mqtt-link.ts';
 import { Publisher } from './mqtt-publisher.ts';
 import {
@@ -68,22 +68,17 @@ export class RetainedGenerator implements Generator {
     await publisher.publishAll(window);
   }
 
-  private async load(durationMs: number): Promise<LoadFigures> {
-    const before = this.lookUps;
-    const cpuBefore = process.cpuUsage();
-    const startMs = performance.now();
-    const stopAtMs = startMs + durationMs;
-    await Promise.all(
-      this.clients.map(async (client) => {
-        while (performance.now() < stopAtMs) {
-          await client.lookUp();
-          this.lookUps++;
-        }
-      }),
+  private load(durationMs: number): Promise<LoadFigures> {
+    const lookUpUntil = async (client: LookUpClient, stopAtMs: number): Promise<void> => {
+      while (performance.now() < stopAtMs) {
+        await client.lookUp();
+        this.lookUps++;
+      }
+    };
+    return timed(
+      () => this.lookUps,
+      (startMs) => Promise.all(this.clients.map((client) => lookUpUntil(client, startMs + durationMs))),
     );
-    const elapsedMs = performance.now() - startMs;
-    const { user, system } = process.cpuUsage(cpuBefore);
-    return { messages: this.lookUps - before, elapsedMs, cpuUs: user + system };
   }
 }
 

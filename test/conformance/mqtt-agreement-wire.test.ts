@@ -6,7 +6,7 @@ import type { ConnectPacket, Packet } from '../../adapters/mqtt/codec/packet.ts'
 import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
 import { scramVerifierOf } from '../../gateway/security/scram.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
-import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { fresh, kept, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer } from '../helpers/mqtt-server.ts';
 import { ScramClient } from '../helpers/scram-client.ts';
 
@@ -15,15 +15,6 @@ import { ScramClient } from '../helpers/scram-client.ts';
 const server = await startMqttServer();
 const { port } = server;
 t.teardown(() => server.close());
-
-let used = 0;
-function fresh(what: string): string {
-  return `${what}${++used}`;
-}
-
-function kept(clientIdentifier = fresh('kept')): Partial<ConnectPacket> {
-  return { cleanStart: false, clientIdentifier, properties: { sessionExpiryIntervalS: 3600 } };
-}
 
 t.test('keep alive', async (t) => {
   await t.test('the Server Keep Alive counts where there is one, else that of the client', async (t) => {
@@ -185,7 +176,7 @@ t.test('topic aliases', async (t) => {
     const root = fresh('t');
     const subscriber = await RawMqttClient.connected(port);
     await subscriber.subscribe(1, `${root}/#`);
-    const fields = kept();
+    const fields = kept(5);
     const publisher = await RawMqttClient.connected(port, 5, fields);
     for (let topicAlias = 1; topicAlias <= 32; topicAlias++) {
       await publisher.publish(`${root}/${topicAlias}`, 'named', { properties: { topicAlias } });
@@ -204,7 +195,7 @@ t.test('topic aliases', async (t) => {
 
   await t.test('to the client: no more than it allows, and new ones on every connection', async (t) => {
     const root = fresh('t');
-    const base = kept();
+    const base = kept(5);
     const fields = { ...base, properties: { ...base.properties, topicAliasMaximum: 2 } };
     const publisher = await RawMqttClient.connected(port);
     for (const isFirst of [true, false]) {
@@ -232,7 +223,7 @@ t.test('topic aliases', async (t) => {
 });
 
 t.test('a filter expression that cannot be read is refused', async (t) => {
-  const fields = kept();
+  const fields = kept(5);
   const client = await RawMqttClient.connected(port, 5, fields);
   client.send({
     type: 'subscribe',

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import type { ConnectPacket, Packet, ProtocolVersion, PublishPacket } from '../../adapters/mqtt/codec/packet.ts';
+import type { Packet, ProtocolVersion, PublishPacket } from '../../adapters/mqtt/codec/packet.ts';
 import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
-import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { fresh, kept, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer } from '../helpers/mqtt-server.ts';
 
 /** Statements about sessions, QoS 2, retained messages and wills that no other test has a reason to look at. */
@@ -15,25 +15,9 @@ const server = await startMqttServer();
 const { port, clock } = server;
 t.teardown(() => server.close());
 
-let used = 0;
-function fresh(what: string): string {
-  return `${what}${++used}`;
-}
-
-/** A client whose session outlives its connection. */
-function kept(version: ProtocolVersion, clientIdentifier = fresh('kept')): Partial<ConnectPacket> {
-  const fields = { cleanStart: false, clientIdentifier };
-  return version === 5 ? { ...fields, properties: { sessionExpiryIntervalS: 3600 } } : fields;
-}
-
 const pubrec = (packetIdentifier: number, reasonCode = 0): Packet => ({ type: 'pubrec', packetIdentifier, reasonCode });
 const pubrel = (packetIdentifier: number): Packet => ({ type: 'pubrel', packetIdentifier, reasonCode: 0 });
 const pubcomp = (packetIdentifier: number): Packet => ({ type: 'pubcomp', packetIdentifier, reasonCode: 0 });
-
-async function leave(client: RawMqttClient): Promise<void> {
-  client.send({ type: 'disconnect', reasonCode: 0 });
-  await client.rest();
-}
 
 /** One message at each of the qualities, each through all of its acknowledgements. */
 async function publishEach(
@@ -172,7 +156,7 @@ t.test('a session that was forgotten leaves nothing', async (t) => {
     await client.next('publish');
     client.send(publishPacket('elsewhere', 'once', { qos: 2, packetIdentifier: 9 }));
     await client.next('pubrec');
-    await leave(client);
+    await client.leave();
     await publishEach(publisher, topic, 'missed', [1]);
     const clean = await RawMqttClient.open(port, version);
     const { clientIdentifier } = fields;
@@ -185,7 +169,7 @@ t.test('a session that was forgotten leaves nothing', async (t) => {
     clean.send(pubrel(9));
     t.match(await clean.next('pubcomp'), { packetIdentifier: 9, reasonCode: version === 5 ? 0x92 : 0 });
     t.same(await clean.subscribe(1, topic), [1]);
-    await leave(clean);
+    await clean.leave();
     await publishEach(publisher, topic, 'missed too', [1]);
     const next = await RawMqttClient.open(port, version);
     t.match(await next.connect(fields), { sessionPresent: false }, 'nor is the clean one used again');
@@ -330,7 +314,7 @@ t.test('retained messages', async (t) => {
       await publishEach(publisher, topic, '', [0, 1]);
       t.equal(await seen(), ' false');
       t.equal(await seen(), ' false');
-      await leave(publisher);
+      await publisher.leave();
       t.match(await retainedOf(topic, version), [{ payload: Buffer.from('at 0') }], 'RETAIN 0, the session has ended');
       await standing.subscribe(1, topic);
       t.match(await standing.next('publish'), { retain: true, payload: Buffer.from('at 0') }, 'subscribed again');

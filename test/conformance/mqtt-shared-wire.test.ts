@@ -2,9 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import type { ConnectPacket } from '../../adapters/mqtt/codec/packet.ts';
 import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
-import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { fresh, kept, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer } from '../helpers/mqtt-server.ts';
 
 /** Statements about shared subscriptions. */
@@ -12,15 +11,6 @@ import { startMqttServer } from '../helpers/mqtt-server.ts';
 const server = await startMqttServer();
 const { port, clock } = server;
 t.teardown(() => server.close());
-
-let used = 0;
-function fresh(what: string): string {
-  return `${what}${++used}`;
-}
-
-function kept(clientIdentifier = fresh('kept')): Partial<ConnectPacket> {
-  return { cleanStart: false, clientIdentifier, properties: { sessionExpiryIntervalS: 3600 } };
-}
 
 const publisher = await RawMqttClient.connected(port);
 const send = async (topic: string, qos: 1 | 2, payload: string): Promise<void> => {
@@ -73,7 +63,7 @@ for (const state of ['sent', 'released'] as const) {
   t.test(`QoS 2, ${state}: the same member, or nobody`, async (t) => {
     for (const isBack of [true, false]) {
       const topic = fresh('s/');
-      const fields = kept();
+      const fields = kept(5);
       const first = await RawMqttClient.connected(port, 5, fields);
       first.send({
         type: 'subscribe',
@@ -114,7 +104,7 @@ t.test('QoS 2, released: also when the gateway was stopped meanwhile', async (t)
   t.teardown(() => rmSync(dir, { recursive: true, force: true }));
   const start = () => startMqttServer({}, [], { engine: openEmbeddedEngine({ dir }) });
   let running = await start();
-  const fields = kept();
+  const fields = kept(5);
   const member = await RawMqttClient.connected(running.port, 5, fields);
   await member.subscribe(2, '$share/stopped/a');
   const sender = await RawMqttClient.connected(running.port);
@@ -137,7 +127,7 @@ t.test('QoS 2, released: also when the gateway was stopped meanwhile', async (t)
 t.test('a member that unsubscribes: its answers count, and what it does not answer goes to the others', async (t) => {
   const topic = fresh('s/');
   const share = `$share/left/${topic}`;
-  const fields = kept();
+  const fields = kept(5);
   const first = await RawMqttClient.connected(port, 5, fields);
   await first.subscribe(1, share);
   for (const payload of ['a', 'b']) await send(topic, 1, payload);

@@ -1,15 +1,16 @@
 import type { Test } from 'tap';
 import type { Source } from '../../core/model/topic.ts';
-import type { Delivery, MessageEngine } from '../../core/ports/message-engine.ts';
+import type { MessageEngine } from '../../core/ports/message-engine.ts';
 import { Random } from '../helpers/random.ts';
 import {
   addGroup,
   addTopic,
   ENDINGS,
+  idsIn,
   NEVER_ABORTED,
   outgoing,
-  readUpTo,
   request,
+  textsOf,
   type EngineFixture,
   type RunningEngine,
 } from './fixture.ts';
@@ -21,14 +22,6 @@ async function take(engine: MessageEngine): Promise<string[]> {
   const deliveries = await engine.receive(request('workers', 'orders'), NEVER_ABORTED);
   await engine.settle(deliveries.map(({ receipt }) => ({ receipt, action: { kind: 'ack' } })));
   return textsOf(deliveries);
-}
-
-function textsOf(deliveries: readonly Delivery[]): string[] {
-  return deliveries.map(({ message }) => message.body.toString());
-}
-
-async function idsIn(engine: MessageEngine, source: Source): Promise<string[]> {
-  return (await readUpTo(engine, source, 0, 10_000)).messages.map(({ body }) => body.toString());
 }
 
 async function setUp({ engine }: RunningEngine): Promise<void> {

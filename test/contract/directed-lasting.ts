@@ -6,19 +6,16 @@ import {
   addGroup,
   addTopic,
   ENDINGS,
+  idsIn,
   NEVER_ABORTED,
   outgoing,
-  readUpTo,
   request,
+  textsOf,
   type EngineFixture,
   type RunningEngine,
 } from './fixture.ts';
 
 const ORDERS: Source = { kind: 'topic', topic: 'orders', queue: 0 };
-
-function textsOf(deliveries: readonly Delivery[]): string[] {
-  return deliveries.map(({ message }) => message.body.toString());
-}
 
 async function settle(engine: MessageEngine, delivery: Delivery | undefined, action: SettleAction): Promise<string> {
   const [outcome] = await engine.settle([{ receipt: delivery!.receipt, action }]);
@@ -26,10 +23,6 @@ async function settle(engine: MessageEngine, delivery: Delivery | undefined, act
 }
 
 const ACK: SettleAction = { kind: 'ack' };
-
-async function idsIn(engine: MessageEngine, source: Source): Promise<string[]> {
-  return (await readUpTo(engine, source, 0, 10_000)).messages.map(({ body }) => body.toString());
-}
 
 function take(engine: MessageEngine, group: string, source: Source | string, max = 32, leaseMs = 30_000) {
   return engine.receive(request(group, source, { max, leaseMs }), NEVER_ABORTED);

@@ -6,6 +6,7 @@ import type { MetaStore } from '../../core/ports/meta-store.ts';
 import type { Random } from '../helpers/random.ts';
 import {
   OutgoingMessage,
+  type Delivery,
   type MessageEngine,
   type ReadResult,
   type ReceiveRequest,
@@ -93,6 +94,15 @@ export async function readUpTo(engine: MessageEngine, source: Source, from: numb
     if (result.next === next || messages.length >= max) return { messages, next: result.next };
     next = result.next;
   }
+}
+
+/** The bodies of all messages in a source. */
+export async function idsIn(engine: MessageEngine, source: Source): Promise<string[]> {
+  return (await readUpTo(engine, source, 0, 10_000)).messages.map(({ body }) => body.toString());
+}
+
+export function textsOf(deliveries: readonly Delivery[]): string[] {
+  return deliveries.map(({ message }) => message.body.toString());
 }
 
 export const NEVER_ABORTED = new AbortController().signal;

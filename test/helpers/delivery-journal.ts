@@ -1,4 +1,5 @@
 import { hashText } from '../../core/model/address.ts';
+import { Journal } from './journal.ts';
 
 /** Acknowledgements by consumers that may be outstanding before publishers wait. */
 const OWED_MAX = 800;
@@ -57,9 +58,7 @@ interface GroupRecord {
  * What clients saw of a gateway that is killed again and again, and whether it adds up. Everything is checked as it comes
  * in; what has to be complete is checked by `missing`.
  */
-export class DeliveryJournal {
-  /** What must not happen, in words. */
-  readonly faults: string[] = [];
+export class DeliveryJournal extends Journal<JournalCounts> {
   private readonly records = new Map<string, SendRecord>();
   private readonly groups = new Map<string, GroupRecord>();
   /** Place to message: a place never changes its message, in no group and over no restart. */
@@ -71,30 +70,13 @@ export class DeliveryJournal {
   private delivered = 0;
   private redelivered = 0;
   private confirmed = 0;
-  private listener: (() => void) | undefined;
-  /** Acknowledgements owed when this life of the gateway began. */
-  private owedBefore = 0;
-  private waitingForRoom: (() => void)[] = [];
 
   constructor(groups: readonly { readonly name: string; readonly isFifo: boolean }[]) {
+    super(OWED_MAX);
     for (const { name, isFifo } of groups) {
       const sets = { ids: new Set<string>(), places: new Set<string>(), ackedPlaces: new Set<string>() };
       this.groups.set(name, { isFifo, ...sets, confirmedAtMs: new Map(), lastSequences: new Map() });
     }
-  }
-
-  /** What was lost, or is held by leases of another life, does not keep publishers from going on. */
-  beginLife(): void {
-    this.owedBefore = this.owed;
-    this.waitingForRoom = [];
-  }
-
-  /** Resolves when consumers have caught up with what was sent in this life. */
-  roomToSend(): Promise<void> {
-    return new Promise((resolve) => {
-      this.waitingForRoom.push(resolve);
-      this.giveRoom();
-    });
   }
 
   /** The next message of the message group, not sent yet. */
@@ -117,7 +99,7 @@ export class DeliveryJournal {
     const record = this.records.get(id)!;
     if (!record.isAcked) this.acked++;
     record.isAcked = true;
-    this.listener?.();
+    this.entered();
   }
 
   arrived(arrival: Arrival): void {
@@ -135,7 +117,7 @@ export class DeliveryJournal {
     if (group.places.has(`${queue}:${offset}`)) this.redelivered++;
     group.places.add(`${queue}:${offset}`);
     group.ids.add(id);
-    this.listener?.();
+    this.entered();
   }
 
   /**
@@ -162,7 +144,7 @@ export class DeliveryJournal {
     if (!confirmedAtMs.has(place)) confirmedAtMs.set(place, Date.now());
     this.confirmed++;
     this.giveRoom();
-    this.listener?.();
+    this.entered();
   }
 
   /** Acknowledged sends that the group was never given. */
@@ -182,31 +164,8 @@ export class DeliveryJournal {
     return { messages: this.records.size, sends, acked, delivered, redelivered, confirmedAcks: confirmed };
   }
 
-  /** Resolves when the condition holds; it is looked at after every entry. */
-  until(condition: (counts: JournalCounts) => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      this.listener = () => {
-        if (!condition(this.counts)) return;
-        this.listener = undefined;
-        resolve();
-      };
-      this.listener();
-    });
-  }
-
-  fault(text: string): void {
-    this.faults.push(text);
-  }
-
-  private get owed(): number {
+  protected get owed(): number {
     return this.acked * this.groups.size - this.confirmed;
-  }
-
-  private giveRoom(): void {
-    if (this.owed - this.owedBefore >= OWED_MAX) return;
-    const waiting = this.waitingForRoom;
-    this.waitingForRoom = [];
-    for (const resolve of waiting) resolve();
   }
 
   private checkPlace(place: string, { message, sends }: SendRecord, where: string): void {

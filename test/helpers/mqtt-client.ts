@@ -136,9 +136,28 @@ export class RawMqttClient {
     return (await this.next('suback')).reasonCodes;
   }
 
+  /** Says good-bye, and waits until the server has closed. */
+  async leave(reasonCode = 0): Promise<void> {
+    this.send({ type: 'disconnect', reasonCode });
+    await this.rest();
+  }
+
   destroy(): void {
     this.socket.destroy();
   }
+}
+
+let used = 0;
+
+/** A name no other test of this process uses. */
+export function fresh(what: string): string {
+  return `${what}${++used}`;
+}
+
+/** CONNECT for a session that outlives its connection: in MQTT 3 every one that is not clean. */
+export function kept(version: ProtocolVersion, clientIdentifier = fresh('kept')): Partial<ConnectPacket> {
+  const fields = { cleanStart: false, clientIdentifier };
+  return version === 5 ? { ...fields, properties: { sessionExpiryIntervalS: 3600 } } : fields;
 }
 
 export const PLAIN_SUBSCRIPTION = { noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;

@@ -1,4 +1,5 @@
 import type { Random } from './random.ts';
+import { varint } from './varint.ts';
 
 /** Numbers at which parsers go wrong. */
 const EDGES = [0, 1, 2, 4, 0x26, 0x7f, 0x80, 0x81, 0xc0, 0xed, 0xf4, 0xfe, 0xff];
@@ -12,16 +13,6 @@ function bodyAt(packet: Buffer): number {
   let at = 1;
   while (at < 5 && at < packet.length && packet[at]! > 0x7f) at++;
   return Math.min(at + 1, packet.length);
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  do {
-    bytes.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
-    rest >>>= 7;
-  } while (rest > 0);
-  return bytes;
 }
 
 /** A packet whose remaining length is right, so that what is wrong in the body is reached. */

@@ -1,3 +1,5 @@
+import { Journal } from './journal.ts';
+
 /** One message as its publisher knows it; sent again after a lost connection it is still the same one. */
 export interface JournalMessage {
   readonly topicName: string;
@@ -36,9 +38,7 @@ export interface SessionCounts {
 const OWED_MAX = 300;
 
 /** What MQTT clients with sessions saw of a gateway that is killed again and again, and whether it adds up. */
-export class SessionJournal {
-  /** What must not happen, in words. */
-  readonly faults: string[] = [];
+export class SessionJournal extends Journal<SessionCounts> {
   /** How often a client came back to its session, a message was sent again with the DUP flag, and recognised as such. */
   resumed = 0;
   resent = 0;
@@ -50,13 +50,11 @@ export class SessionJournal {
   private acknowledged = 0;
   private delivered = 0;
   private released = 0;
-  private owedBefore = 0;
-  private waitingForRoom: (() => void)[] = [];
-  private listener: (() => void) | undefined;
   /** By payload: confirmed by CONNACK, and how often it was published. */
   private readonly wills = new Map<string, { isHeld: boolean; isCancelled: boolean; count: number }>();
 
   constructor(subscribers: readonly string[]) {
+    super(OWED_MAX);
     for (const name of subscribers) {
       this.seen.set(name, new Map());
       this.received.set(name, 0);
@@ -70,20 +68,6 @@ export class SessionJournal {
 
   get topicNames(): string[] {
     return [...this.topics.keys()];
-  }
-
-  /** What was lost in another life does not keep publishers from going on. */
-  beginLife(): void {
-    this.owedBefore = this.owed;
-    this.waitingForRoom = [];
-  }
-
-  /** Resolves when subscribers have caught up. */
-  roomToSend(): Promise<void> {
-    return new Promise((resolve) => {
-      this.waitingForRoom.push(resolve);
-      this.giveRoom();
-    });
   }
 
   /** The next message of the topic, not sent yet. */
@@ -107,7 +91,7 @@ export class SessionJournal {
       if (messages[topic.settled]!.retain) topic.retained = topic.settled;
     }
     this.acknowledged++;
-    this.listener?.();
+    this.entered();
   }
 
   /** The subscriber's application gets the message. */
@@ -126,13 +110,13 @@ export class SessionJournal {
     this.received.set(subscriber, this.received.get(subscriber)! + 1);
     this.delivered++;
     this.giveRoom();
-    this.listener?.();
+    this.entered();
   }
 
   /** A message sent exactly once is through on one side. */
   through(): void {
     this.released++;
-    this.listener?.();
+    this.entered();
   }
 
   /** Acknowledged messages the subscriber was never given. */
@@ -187,31 +171,8 @@ export class SessionJournal {
     return [...this.wills.values()].filter(({ count }) => count > 0).length;
   }
 
-  /** Resolves when the condition holds; it is looked at after every entry. */
-  until(condition: (counts: SessionCounts) => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      this.listener = () => {
-        if (!condition(this.counts)) return;
-        this.listener = undefined;
-        resolve();
-      };
-      this.listener();
-    });
-  }
-
-  fault(text: string): void {
-    this.faults.push(text);
-  }
-
-  private get owed(): number {
+  protected get owed(): number {
     return this.created - Math.min(...this.received.values());
-  }
-
-  private giveRoom(): void {
-    if (this.owed - this.owedBefore >= OWED_MAX) return;
-    const waiting = this.waitingForRoom;
-    this.waitingForRoom = [];
-    for (const resolve of waiting) resolve();
   }
 }
 

@@ -5,7 +5,7 @@ import t from 'tap';
 import type { ConnectPacket, Packet, ProtocolVersion, PublishPacket } from '../../adapters/mqtt/codec/packet.ts';
 import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
-import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { fresh, kept, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer, type MqttServer } from '../helpers/mqtt-server.ts';
 
 const VERSIONS: readonly ProtocolVersion[] = [3, 4, 5];
@@ -16,15 +16,6 @@ const server = await startMqttServer();
 const { port } = server;
 t.teardown(() => server.close());
 
-let used = 0;
-function fresh(what: string): string {
-  return `${what}${++used}`;
-}
-
-function kept(version: ProtocolVersion, clientIdentifier: string): Partial<ConnectPacket> {
-  return version === 5 ? { ...KEPT, clientIdentifier } : { cleanStart: false, clientIdentifier };
-}
-
 async function open(
   at: number,
   version: ProtocolVersion,
@@ -34,12 +25,6 @@ async function open(
   const { reasonCode, sessionPresent } = await client.connect(fields);
   if (reasonCode !== 0) throw new Error(`refused with ${reasonCode}`);
   return { client, sessionPresent };
-}
-
-/** Says good-bye, and waits until the server has closed. */
-async function leave(client: RawMqttClient, reasonCode = 0): Promise<void> {
-  client.send({ type: 'disconnect', reasonCode });
-  await client.rest();
 }
 
 function texts(packets: readonly PublishPacket[]): string[] {
@@ -163,7 +148,7 @@ t.test('a session', async (t) => {
         if (qos === 1) client.send(puback(2));
         else client.send({ type: 'pubrec', packetIdentifier: 2, reasonCode: 0 });
         if (qos === 2) await client.next('pubrel');
-        await leave(client);
+        await client.leave();
         await publishAll(publisher, qos, topic, numbered(3, 205));
         const again = await open(port, version, kept(version, clientIdentifier));
         t.equal(again.sessionPresent, version !== 3, 'MQTT 3.1 has no flag for it');
@@ -198,7 +183,7 @@ t.test('a session', async (t) => {
     const clientIdentifier = fresh('c');
     const present = async (fields: Partial<ConnectPacket>): Promise<boolean> => {
       const { client, sessionPresent } = await open(port, 5, { clientIdentifier, ...fields });
-      await leave(client);
+      await client.leave();
       return sessionPresent;
     };
     t.equal(await present(KEPT), false);
@@ -275,7 +260,7 @@ t.test('a session', async (t) => {
     const clientIdentifier = fresh('c');
     const { client } = await open(port, 5, kept(5, clientIdentifier));
     await client.subscribe(0, topic);
-    await leave(client);
+    await client.leave();
     const publisher = await RawMqttClient.connected(port);
     await publishAll(publisher, 1, topic, ['missed']);
     const again = await open(port, 5, kept(5, clientIdentifier));
@@ -308,7 +293,7 @@ t.test('a session', async (t) => {
     const small = await startMqttServer({}, [], { sessions: { countMax: 2 } });
     t.teardown(() => small.close());
     const first = await open(small.port, 5, kept(5, 'a'));
-    await leave(first.client);
+    await first.client.leave();
     const passing = await RawMqttClient.connected(small.port);
     for (const [version, code] of [
       [5, 0x97],
@@ -319,7 +304,7 @@ t.test('a session', async (t) => {
       t.same(await refused.rest(), []);
     }
     t.equal((await open(small.port, 5, kept(5, 'a'))).sessionPresent, true, 'one that is there');
-    await leave(passing);
+    await passing.leave();
     await RawMqttClient.connected(small.port);
   });
 });
@@ -518,11 +503,11 @@ t.test('wills', async (t) => {
       lost.client.destroy();
       t.match(await watcher.next('publish'), { topicName: topic, payload: Buffer.from('gone'), retain: false });
       const polite = await open(port, version, fields);
-      await leave(polite.client);
+      await polite.client.leave();
       t.same(await watcher.fence(), []);
       if (version === 5) {
         const asking = await open(port, version, fields);
-        await leave(asking.client, 0x04);
+        await asking.client.leave(0x04);
         t.match(await watcher.next('publish'), { topicName: topic }, 'DISCONNECT with will');
       }
       const bad = await open(port, version, fields);
@@ -578,7 +563,7 @@ t.test('wills', async (t) => {
     await open(port, 5, fields);
     const second = await open(port, 5, fields);
     t.match(await watcher.next('publish'), { topicName: topic });
-    await leave(second.client);
+    await second.client.leave();
     t.same(await watcher.fence(), []);
   });
   watcher.destroy();
@@ -755,7 +740,7 @@ t.test('a subscription that starts with what is stored', async (t) => {
   for (const { packetIdentifier } of first.slice(0, 5)) client.send(puback(packetIdentifier));
   const more = await client.many('publish', 5);
   await client.fence();
-  await leave(client);
+  await client.leave();
   const again = await open(own.port, 5, fields);
   const resent = await again.client.many('publish', 10);
   t.ok(resent.every(({ dup }) => dup));

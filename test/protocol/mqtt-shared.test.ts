@@ -1,18 +1,13 @@
 import t from 'tap';
 import type { ConnectPacket, ProtocolVersion } from '../../adapters/mqtt/codec/packet.ts';
 import { scramVerifierOf } from '../../gateway/security/scram.ts';
-import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { fresh, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer } from '../helpers/mqtt-server.ts';
 import { ScramClient } from '../helpers/scram-client.ts';
 
 const server = await startMqttServer();
 const { port, broker, clock } = server;
 t.teardown(() => server.close());
-
-let used = 0;
-function fresh(what: string): string {
-  return `${what}${++used}`;
-}
 
 async function member(
   share: string,

@@ -1,4 +1,5 @@
 import type { ProtocolVersion } from '../../../../adapters/mqtt/codec/packet.ts';
+import { varint } from '../../../helpers/varint.ts';
 
 /** Input that is not MQTT, and the reason it has to be refused with. */
 export interface MalformedInput {
@@ -15,15 +16,6 @@ const PROTOCOL_ERROR = 0x82;
 const TOPIC_FILTER_INVALID = 0x8f;
 const TOPIC_NAME_INVALID = 0x90;
 
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  do {
-    bytes.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
-    rest >>>= 7;
-  } while (rest > 0);
-  return bytes;
-}
 const packet = (first: number, ...body: number[]): Buffer => Buffer.from([first, ...varint(body.length), ...body]);
 const text = (value: string): number[] => {
   const bytes = [...Buffer.from(value)];
