@@ -1,0 +1,84 @@
+import { encodeTopicName } from '../../../../core/model/names.ts';
+import type { RoutedFields } from '../../../../core/broker.ts';
+import { LinkError } from '../node.ts';
+import { parseAddress, type NodeAddress } from './address.ts';
+import type { NodeContext } from './node-context.ts';
+import type { TemporaryQueue } from './temporary-queue.ts';
+
+/** Where messages go. */
+export type Destination =
+  | {
+      readonly kind: 'topic';
+      readonly topic: string;
+      /** Undefined: the message's fields make one up. */
+      readonly address: string | undefined;
+      /** What the route of the address says of its messages. */
+      readonly routed: RoutedFields | undefined;
+    }
+  | { readonly kind: 'temporary'; readonly queue: TemporaryQueue };
+
+/** Addresses that messages name themselves and that are kept ready; beyond that all are looked up anew. */
+const KNOWN_MAX = 10_000;
+
+/** What targets lead to. */
+export class Destinations {
+  private readonly context: NodeContext;
+  private readonly known = new Map<string, Destination>();
+
+  constructor(context: NodeContext) {
+    this.context = context;
+  }
+
+  /** Of an address that was resolved before. */
+  peek(address: string): Destination | undefined {
+    const known = this.known.get(address);
+    if (known?.kind !== 'temporary' || this.context.temporary.get(known.queue.name) !== undefined) return known;
+    this.known.delete(address);
+    return undefined;
+  }
+
+  /**
+   * @param capabilities of the terminus
+   * @throws LinkError, BrokerError for what cannot be sent to
+   */
+  async resolve(address: string, capabilities: readonly string[]): Promise<Destination> {
+    const node = parseAddress(address, capabilities, this.context.options.bareAddress);
+    const destination = await this.of(node, address);
+    if (capabilities.length === 0) {
+      if (this.known.size >= KNOWN_MAX) this.known.clear();
+      this.known.set(address, destination);
+    }
+    return destination;
+  }
+
+  private async of(node: NodeAddress, text: string): Promise<Destination> {
+    const { broker, queues, temporary } = this.context;
+    switch (node.kind) {
+      case 'queue': {
+        const queue = temporary.get(node.queue);
+        if (queue !== undefined) return { kind: 'temporary', queue };
+        const { topic } = await queues.use(node.queue);
+        return { kind: 'topic', topic, address: undefined, routed: undefined };
+      }
+      case 'topic':
+        return this.topic(node.topic, node.address);
+      case 'group':
+        return this.topic(node.topic, undefined);
+      case 'exchange':
+        return this.topic(node.exchange, node.key);
+      case 'address': {
+        const routed = broker.routeOf(node.address);
+        await broker.topics.use(routed.topic);
+        return { kind: 'topic', topic: routed.topic, address: node.address, routed };
+      }
+      default:
+        throw new LinkError('amqp:not-allowed', `messages cannot be sent to ${JSON.stringify(text)}`);
+    }
+  }
+
+  private async topic(name: string, address: string | undefined): Promise<Destination> {
+    const topic = encodeTopicName(name);
+    await this.context.broker.topics.use(topic);
+    return { kind: 'topic', topic, address: address === '' ? undefined : address, routed: undefined };
+  }
+}
