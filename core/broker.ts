@@ -18,23 +18,31 @@ import type {
   MessageEngine,
   OutgoingMessage,
   Placed,
+  ReadResult,
   Settled,
   Settlement,
 } from './ports/message-engine.ts';
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
+import { Exchanges, EXCHANGE_TYPES, type Exchange, type ExchangeBinding, type ExchangeType } from './routing/exchanges.ts';
 import { Replay, type ReplayRange, type ReplayStart } from './routing/replay.ts';
+import { replyTopicOf } from './routing/reply-address.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
 import type { Arrival, ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
 import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
 import { DEFAULT_RETAINED_OPTIONS, RetainedMessages, type RetainedOptions } from './sessions/retained-messages.ts';
 import { SharedSubscriptions } from './sessions/shared-subscriptions.ts';
+import { TopicSubscriptions } from './sessions/topic-subscriptions.ts';
 import { Wills, type Will } from './sessions/wills.ts';
 
+export { EXCHANGE_TYPES };
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
 export type {
+  Exchange,
+  ExchangeBinding,
+  ExchangeType,
   ReplayRange,
   ReplayStart,
   Arrival,
@@ -76,6 +84,8 @@ export class Broker {
   readonly sessions: ClientSessions;
   readonly wills: Wills;
   readonly shared: SharedSubscriptions;
+  readonly subscriptions: TopicSubscriptions;
+  readonly exchanges: Exchanges;
   readonly replay: Replay;
   readonly clock: Clock;
   readonly options: BrokerOptions;
@@ -97,6 +107,8 @@ export class Broker {
     this.routes = new Routes(options.routes);
     this.topics = new Topics(engine, meta, options.topics, (name) => this.routes.topicDefaults(name));
     this.groups = new ConsumerGroups(engine, meta, options.groups);
+    this.subscriptions = new TopicSubscriptions(this.groups, meta);
+    this.exchanges = new Exchanges(meta);
     this.router = new AddressRouter(engine);
     this.retainedMessages = new RetainedMessages(meta, clock, options.retained ?? DEFAULT_RETAINED_OPTIONS);
     this.sending = new Sending(engine, this.topics, this.router, this.retainedMessages, options.bodyBytesMax);
@@ -135,6 +147,8 @@ export class Broker {
     await this.ports.engine.start({ clock: this.clock, log, onFailure, due });
     await this.topics.load();
     await this.groups.load();
+    await this.subscriptions.load();
+    await this.exchanges.load();
     await this.retainedMessages.load();
     await this.sessions.load();
     await this.wills.load();
@@ -174,12 +188,20 @@ export class Broker {
    * @throws BrokerError ILLEGAL_TOPIC, ILLEGAL_ADDRESS
    */
   routeOf(address: string): RoutedFields {
+    const topic = replyTopicOf(address);
+    if (topic !== undefined) return { topic, keys: [] };
     return this.routes.resolve(address);
   }
 
   /** The topic of `routeOf`. */
   topicOf(address: string): string {
-    return this.routes.resolve(address).topic;
+    return this.routeOf(address).topic;
+  }
+
+  /** The topic of every address the filter matches, undefined where they may have several. */
+  topicOfFilter(filter: string): string | undefined {
+    if (!/[+#]/.test(filter)) return this.topicOf(filter);
+    return this.routes.topicOfFilter(filter);
   }
 
   /** The address of a message whose publisher gave none. */
@@ -223,10 +245,28 @@ export class Broker {
     return this.router.route(address).live.length > 0;
   }
 
+  /** Whether somebody subscribes live to the address itself. */
+  isListenedTo(address: string): boolean {
+    return this.router.route(address).live.length > 0;
+  }
+
   /** Hands a message to whoever subscribes live, without storing it. */
   announce(message: Message): void {
     const { address } = message;
     for (const subscriber of this.router.route(address).live) subscriber.deliver(message, address);
+  }
+
+  /**
+   * Messages of a source from an offset on, whoever has consumed them; `next` is where to go on, `from` at the end.
+   * @throws BrokerError TOPIC_NOT_FOUND
+   */
+  async read(source: Source, from: number, max: number, bytesMax: number): Promise<ReadResult> {
+    return this.ports.engine.read(source, from, max, bytesMax);
+  }
+
+  /** Told when something became visible in the source, until disposed. */
+  onArrival(source: Source, listener: () => void): Disposable {
+    return this.ports.engine.onArrival(source, listener);
   }
 
   /** At most once: messages are handed over in process while the subscription lives. */

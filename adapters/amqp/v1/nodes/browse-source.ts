@@ -114,7 +114,6 @@ export class BrowseSource implements SourceNode {
   }
 
   private send(message: StoredMessage): void {
-    const { head, headEnd, buffer, start, end } = this.context.outbound.write(message, 1);
-    this.link.send(undefined, head, headEnd, buffer, start, end);
+    this.context.send(this.link, undefined, message, 1);
   }
 }

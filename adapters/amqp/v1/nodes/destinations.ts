@@ -1,5 +1,5 @@
+import type { Exchange, RoutedFields } from '../../../../core/broker.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
-import type { RoutedFields } from '../../../../core/broker.ts';
 import { LinkError } from '../node.ts';
 import { parseAddress, type NodeAddress } from './address.ts';
 import type { NodeContext } from './node-context.ts';
@@ -12,9 +12,13 @@ export type Destination =
       readonly topic: string;
       /** Undefined: the message's fields make one up. */
       readonly address: string | undefined;
+      /** The same as bytes. */
+      readonly addressBytes: Buffer | undefined;
       /** What the route of the address says of its messages. */
       readonly routed: RoutedFields | undefined;
     }
+  /** As its bindings say, which may change at any time. */
+  | { readonly kind: 'exchange'; readonly exchange: Exchange; readonly key: string | undefined }
   | { readonly kind: 'temporary'; readonly queue: TemporaryQueue };
 
 /** Addresses that messages name themselves and that are kept ready; beyond that all are looked up anew. */
@@ -35,6 +39,11 @@ export class Destinations {
     if (known?.kind !== 'temporary' || this.context.temporary.get(known.queue.name) !== undefined) return known;
     this.known.delete(address);
     return undefined;
+  }
+
+  /** What addresses mean has changed. */
+  forget(): void {
+    this.known.clear();
   }
 
   /**
@@ -58,18 +67,18 @@ export class Destinations {
         const queue = temporary.get(node.queue);
         if (queue !== undefined) return { kind: 'temporary', queue };
         const { topic } = await queues.use(node.queue);
-        return { kind: 'topic', topic, address: undefined, routed: undefined };
+        return topicDestination(topic, undefined, undefined);
       }
       case 'topic':
         return this.topic(node.topic, node.address);
       case 'group':
         return this.topic(node.topic, undefined);
       case 'exchange':
-        return this.topic(node.exchange, node.key);
+        return this.exchange(node.exchange, node.key);
       case 'address': {
         const routed = broker.routeOf(node.address);
         await broker.topics.use(routed.topic);
-        return { kind: 'topic', topic: routed.topic, address: node.address, routed };
+        return topicDestination(routed.topic, node.address, routed);
       }
       default:
         throw new LinkError('amqp:not-allowed', `messages cannot be sent to ${JSON.stringify(text)}`);
@@ -79,6 +88,21 @@ export class Destinations {
   private async topic(name: string, address: string | undefined): Promise<Destination> {
     const topic = encodeTopicName(name);
     await this.context.broker.topics.use(topic);
-    return { kind: 'topic', topic, address: address === '' ? undefined : address, routed: undefined };
+    return topicDestination(topic, address === '' ? undefined : address, undefined);
   }
+
+  /** A name that nobody declared is that of a topic, and its routing key the address. */
+  private async exchange(name: string, key: string | undefined): Promise<Destination> {
+    const exchange = this.context.broker.exchanges.get(name);
+    return exchange === undefined ? this.topic(name, key) : { kind: 'exchange', exchange, key };
+  }
+}
+
+function topicDestination(
+  topic: string,
+  address: string | undefined,
+  routed: RoutedFields | undefined,
+): Destination & { kind: 'topic' } {
+  const addressBytes = address === undefined ? undefined : Buffer.from(address, 'utf8');
+  return { kind: 'topic', topic, address, addressBytes, routed };
 }

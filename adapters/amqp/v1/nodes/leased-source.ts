@@ -1,7 +1,7 @@
 import { compileFilter, type Filter, type FilterExpression } from '../../../../core/model/filter.ts';
 import type { StoredMessage } from '../../../../core/model/message.ts';
 import type { Source as MessageSource } from '../../../../core/model/topic.ts';
-import type { Delivery } from '../../../../core/ports/message-engine.ts';
+import type { Delivery, SettleAction } from '../../../../core/ports/message-engine.ts';
 import type { DeliveryState, Source } from '../codec/performatives.ts';
 import type { OutgoingLink, SourceNode } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
@@ -40,6 +40,7 @@ export class LeasedSource implements SourceNode {
   private receiving: AbortController | undefined;
   private isDraining = false;
   private isDetached = false;
+  private readonly membership: Disposable;
 
   /** @throws BrokerError ILLEGAL_FILTER_EXPRESSION */
   constructor(context: NodeContext, link: OutgoingLink, source: Source, reading: Reading) {
@@ -49,6 +50,7 @@ export class LeasedSource implements SourceNode {
     this.reading = reading;
     const selector = reading.selector && compileFilter(reading.selector);
     this.select = selector && this.predicate(selector);
+    this.membership = context.addConsumer(reading.group);
   }
 
   pull(): void {
@@ -66,21 +68,26 @@ export class LeasedSource implements SourceNode {
     const delivery = kept as Delivery;
     const { context, link } = this;
     if (state?.kind === 'transactional') {
-      context.transactions.settle(link, state, delivery, (outcome) => this.verdict(delivery, outcome));
+      context.transactions.retire(link, state, delivery.receipt, (outcome) => this.verdict(delivery, outcome));
       return;
+    }
+    if (state?.kind === 'accepted') context.forgetAnnotations(delivery);
+    else if (state?.kind === 'modified' && state.messageAnnotations !== undefined) {
+      context.keepAnnotations(delivery, state.messageAnnotations);
     }
     context.settling.settle(delivery.receipt, this.verdict(delivery, state));
   }
 
   detached(closed: boolean, isClean: boolean, unsettled: readonly unknown[]): void {
     this.isDetached = true;
+    this.membership[Symbol.dispose]();
     this.receiving?.abort();
     const back = isClean ? RELEASE : RELEASE_COUNTED;
     for (const delivery of unsettled as readonly Delivery[]) this.context.settling.settle(delivery.receipt, back);
     this.reading.onDetached?.(closed);
   }
 
-  private verdict(delivery: Delivery, state: DeliveryState | undefined) {
+  private verdict(delivery: Delivery, state: DeliveryState | undefined): SettleAction {
     const { context, reading } = this;
     return verdictOf(state ?? this.source.defaultOutcome, {
       delivery,
@@ -137,10 +144,9 @@ export class LeasedSource implements SourceNode {
       context.settling.settle(receipt, ACK);
       return;
     }
-    const { head, headEnd, buffer, start, end } = context.outbound.write(message, attempt, delivery);
     if (link.isPresettled) context.settling.settle(receipt, ACK);
     const tag = reading.azure === true ? context.lockToken() : undefined;
-    link.send(delivery, head, headEnd, buffer, start, end, 0, tag);
+    context.send(link, delivery, message, attempt, context.annotationsOf(delivery), tag);
   }
 
   private failed(error: unknown): void {

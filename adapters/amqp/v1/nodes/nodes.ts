@@ -6,10 +6,13 @@ import { LinkError, type IncomingLink, type Link, type Nodes, type OutgoingLink 
 import type { SourceNode, TargetNode } from '../node.ts';
 import { parseAddress, type NodeAddress } from './address.ts';
 import { BrowseSource } from './browse-source.ts';
+import { putToken } from './cbs.ts';
 import { CoordinatorTarget } from './coordinator.ts';
 import { readFilters, type SourceFilters } from './filters.ts';
 import { LeasedSource, type Reading } from './leased-source.ts';
 import type { NodeContext } from './node-context.ts';
+import { notImplemented } from './request-message.ts';
+import type { RequestHandler } from './requests.ts';
 import { StoreTarget } from './store-target.ts';
 import { temporaryAddress } from './temporary-nodes.ts';
 import { TemporarySource } from './temporary-source.ts';
@@ -54,7 +57,7 @@ export class BrokerNodes implements Nodes {
     const { address, capabilities } = target;
     if (address === undefined) return new StoreTarget(context, link, target, undefined);
     const node = parseAddress(address, capabilities, context.options.bareAddress);
-    if (node.kind === 'cbs' || node.kind === 'management') return context.requests.openTarget(node, target, link);
+    if (node.kind === 'cbs' || node.kind === 'management') return context.requests.target(target, link, this.handlerOf(node));
     const destination = await context.destinations.resolve(address, capabilities);
     if (destination.kind === 'topic') {
       this.authorize(link, 'PUB', { kind: 'topic', topic: destination.topic, address: destination.address });
@@ -65,14 +68,14 @@ export class BrokerNodes implements Nodes {
   /** A temporary queue that lives as long as the link that made it, whichever way that goes (AMQP 3.5.10). */
   private temporaryTarget(target: Target, link: IncomingLink): TargetNode {
     const { temporary } = this.context;
-    const queue = temporary.create(link.peer.owner);
+    const queue = temporary.create();
     const made = { ...target, address: temporaryAddress(queue) };
     return new StoreTarget(this.context, link, made, { kind: 'temporary', queue }, () => temporary.delete(queue));
   }
 
   private temporarySource(source: Source, link: OutgoingLink): SourceNode {
     const { temporary } = this.context;
-    const queue = temporary.create(link.peer.owner);
+    const queue = temporary.create();
     const made = { ...granted(source, undefined), address: temporaryAddress(queue) };
     return new TemporarySource(this.context, link, made, queue, () => temporary.delete(queue));
   }
@@ -86,7 +89,7 @@ export class BrokerNodes implements Nodes {
     switch (node.kind) {
       case 'cbs':
       case 'management':
-        return context.requests.openSource(node, source, attach, link);
+        return context.requests.source(source, attach, link);
       case 'queue': {
         const queue = context.temporary.get(node.queue);
         if (queue !== undefined) return new TemporarySource(context, link, granted(source, filters), queue);
@@ -181,6 +184,12 @@ export class BrokerNodes implements Nodes {
         if (closed) subscriptions.unsubscribe(attach, link);
       },
     };
+  }
+
+  private handlerOf(node: NodeAddress): RequestHandler {
+    if (node.kind === 'cbs') return putToken;
+    if (node.kind === 'management' && node.of === '') return (request) => this.context.management.handle(request);
+    return notImplemented;
   }
 
   private authorize({ peer }: Link, action: Action, resource: Resource): void {

@@ -23,14 +23,17 @@ class Batch {
 export class Publishing {
   private readonly broker: Broker;
   private readonly log: Logger;
+  private readonly onAllStored: () => void;
   private batch = new Batch();
   private scheduled = false;
   private running = 0;
   private onDrained: (() => void) | undefined;
 
-  constructor(broker: Broker, log: Logger) {
+  /** @param onAllStored called when nothing is on its way: the broker is done with the bytes of the messages */
+  constructor(broker: Broker, log: Logger, onAllStored: () => void) {
     this.broker = broker;
     this.log = log;
+    this.onAllStored = onAllStored;
   }
 
   publish(publisher: Publisher, deliveryId: number, outgoing: OutgoingMessage): void {
@@ -72,6 +75,8 @@ export class Publishing {
     for (let i = 0; i < publishers.length; i++) {
       publishers[i]!.stored(deliveryIds[i]!, outgoing[i]!, outcomes[i]);
     }
-    if (--this.running === 0) this.onDrained?.();
+    if (--this.running > 0) return;
+    if (this.batch.outgoing.length === 0) this.onAllStored();
+    this.onDrained?.();
   }
 }

@@ -25,6 +25,13 @@ export interface Response {
   readonly body: AmqpValue;
 }
 
+/** What no gateway of ours does. */
+export async function notImplemented({ properties }: Request): Promise<Response> {
+  const operation = textOf(properties.get('operation')) ?? 'what was asked for';
+  const status = statusProperties(501, `${operation} is not implemented`, 'amqp:not-implemented');
+  return { properties: status, body: NULL_VALUE };
+}
+
 /** @throws CodecError */
 export function readRequest(buffer: Buffer, start: number, end: number): Request {
   const sections = new MessageSections();

@@ -28,8 +28,8 @@ export class Requests {
     this.context = context;
   }
 
-  target(target: Target, attach: Attach, link: IncomingLink, handler: RequestHandler): TargetNode {
-    return new RequestTarget(this.context, this, link, { target, attach, handler });
+  target(target: Target, link: IncomingLink, handler: RequestHandler): TargetNode {
+    return new RequestTarget(this.context, this, link, target, handler);
   }
 
   source(source: Source, attach: Attach, link: OutgoingLink): SourceNode {
@@ -56,12 +56,6 @@ export class Requests {
   }
 }
 
-interface Asked {
-  readonly target: Target;
-  readonly attach: Attach;
-  readonly handler: RequestHandler;
-}
-
 class RequestTarget implements TargetNode {
   readonly target: Target;
   readonly maxMessageSize = 1024 * 1024;
@@ -73,7 +67,13 @@ class RequestTarget implements TargetNode {
   /** One after the other, so that what a client asks for takes effect in its order. */
   private answered: Promise<void> = Promise.resolve();
 
-  constructor(context: NodeContext, requests: Requests, link: IncomingLink, { target, handler }: Asked) {
+  constructor(
+    context: NodeContext,
+    requests: Requests,
+    link: IncomingLink,
+    target: Target,
+    handler: RequestHandler,
+  ) {
     this.context = context;
     this.requests = requests;
     this.link = link;

@@ -1,13 +1,22 @@
 import { BrokerError, type Outcome } from '../../../../core/model/broker-error.ts';
+import type { Message } from '../../../../core/model/message.ts';
 import type { OutgoingMessage, Placed } from '../../../../core/ports/message-engine.ts';
-import { readTo } from '../codec/message-properties.ts';
-import { ACCEPTED, type DeliveryState, type Outcome as AmqpOutcome, type Target } from '../codec/performatives.ts';
+import {
+  ACCEPTED,
+  RELEASED,
+  type DeliveryState,
+  type Outcome as AmqpOutcome,
+  type Target,
+  type TransactionalState,
+} from '../codec/performatives.ts';
 import { LinkError, type IncomingLink, type TargetNode } from '../node.ts';
 import { BATCH_FORMAT, messagesOfBatch } from './azure-batch.ts';
 import { refusalOf } from './conditions.ts';
 import type { Destination } from './destinations.ts';
 import type { NodeContext } from './node-context.ts';
+import { copiesFor, copyOf, outgoingFor } from './outgoing.ts';
 import type { Publisher } from './publishing.ts';
+import type { TemporaryQueue } from './temporary-queue.ts';
 
 /** Bytes that one link may have on their way to the storage before its client gets no more credit. */
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
@@ -113,13 +122,14 @@ export class StoreTarget implements TargetNode, Publisher {
 
   /** The destination a message names; undefined where that is looked up first, and the message comes again then. */
   private addressed(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined) {
-    const to = readTo(buffer, start, end);
+    this.context.inbound.scan(buffer, start, end);
+    const { to } = this.context.inbound;
     if (to === undefined) throw new LinkError('amqp:precondition-failed', 'a message without `to` has no destination');
     const known = this.context.destinations.peek(to);
     if (known !== undefined) return known;
     const behind: (() => void)[] = (this.behind = []);
     this.context.destinations
-      .resolve(to, this.link.peer.principal)
+      .resolve(to, [])
       .then((destination) => this.put(destination, id, buffer, start, end, state))
       .catch((error: unknown) => this.answer(id, this.rejection(error)))
       .finally(() => {
@@ -138,17 +148,46 @@ export class StoreTarget implements TargetNode, Publisher {
     state: DeliveryState | undefined,
   ): void {
     const { context, link } = this;
-    const outgoing = context.inbound.translate(buffer, start, end, destination, link.peer);
-    if (destination.kind === 'temporary') {
-      const offer = (): boolean => destination.queue.offer(outgoing.message);
-      if (state?.kind !== 'transactional') this.answer(id, offer() ? ACCEPTED : QUEUE_FULL);
-      else this.answerWith(id, context.transactions.sendTemporary(link, state, offer));
-    } else if (state?.kind === 'transactional') {
-      this.answerWith(id, context.transactions.send(link, state, outgoing));
-    } else {
+    const outgoing = outgoingFor(context, destination, buffer, start, end, link.peer);
+    if (destination.kind === 'temporary') this.offer(destination.queue, id, outgoing.message, state);
+    else if (destination.kind === 'exchange') this.routeTo(destination, id, outgoing, state);
+    else if (state?.kind === 'transactional') this.answerWith(id, context.transactions.send(link, state, outgoing));
+    else {
       this.inFlightBytes += outgoing.message.bytes;
       if (this.inFlightBytes > IN_FLIGHT_BYTES_MAX) this.withhold();
       context.publishing.publish(this, id, outgoing);
+    }
+  }
+
+  private offer(queue: TemporaryQueue, id: number, message: Message, state: DeliveryState | undefined): void {
+    if (state?.kind !== 'transactional') this.answer(id, queue.offer(message) ? ACCEPTED : QUEUE_FULL);
+    else {
+      const copy = copyOf(message);
+      const { transactions } = this.context;
+      this.answerWith(id, transactions.sendLater(this.link, state, copy.bytes, () => queue.offer(copy)));
+    }
+  }
+
+  /** To every queue that is bound, all or none of them. */
+  private routeTo(
+    { exchange, key }: Destination & { kind: 'exchange' },
+    id: number,
+    outgoing: OutgoingMessage,
+    state: DeliveryState | undefined,
+  ): void {
+    const { context, link } = this;
+    const copies = copiesFor(context, exchange, key, outgoing);
+    // Nothing is bound: the message would be gone (RabbitMQ answers the same).
+    if (copies.length === 0) this.answer(id, RELEASED);
+    else if (state?.kind === 'transactional') {
+      let answer: TransactionalState | undefined;
+      for (const copy of copies) answer = context.transactions.send(link, state, copy);
+      this.answerWith(id, answer);
+    } else {
+      context.broker.transact(copies, []).then(
+        (outcome) => this.answer(id, outcome.ok ? ACCEPTED : refusalOf(outcome.error)),
+        (error: unknown) => this.answer(id, this.rejection(error)),
+      );
     }
   }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Broker } from '../../../../core/broker.ts';
 import { LinkError } from '../node.ts';
+import { replyTopicOf } from '../reply-addresses.ts';
 import type { NodeOptions } from './node-options.ts';
 import { TemporaryQueue } from './temporary-queue.ts';
 
@@ -8,7 +9,7 @@ import { TemporaryQueue } from './temporary-queue.ts';
 export class TemporaryNodes {
   private readonly broker: Broker;
   private readonly options: NodeOptions;
-  private readonly queues = new Map<string, TemporaryQueue>();
+  private readonly queues = new Map<string, { readonly queue: TemporaryQueue; readonly live: Disposable }>();
 
   constructor(broker: Broker, options: NodeOptions) {
     this.broker = broker;
@@ -20,7 +21,7 @@ export class TemporaryNodes {
   }
 
   get(name: string): TemporaryQueue | undefined {
-    return this.queues.get(name);
+    return this.queues.get(name)?.queue;
   }
 
   /** @throws LinkError amqp:resource-limit-exceeded */
@@ -30,11 +31,14 @@ export class TemporaryNodes {
       throw new LinkError('amqp:resource-limit-exceeded', `there are ${temporaryQueuesMax} temporary queues already`);
     }
     const queue = new TemporaryQueue(`temporary-${randomUUID()}`, temporary, this.broker.clock);
-    this.queues.set(queue.name, queue);
+    // Other protocols answer to it by its reply address.
+    const live = this.broker.subscribeLive(replyTopic(queue), { deliver: (message) => void queue.offer(message) });
+    this.queues.set(queue.name, { queue, live });
     return queue;
   }
 
   delete(queue: TemporaryQueue): void {
+    this.queues.get(queue.name)?.live[Symbol.dispose]();
     this.queues.delete(queue.name);
   }
 }
@@ -42,4 +46,8 @@ export class TemporaryNodes {
 /** The address clients get for one, and write into `reply-to`. */
 export function temporaryAddress(queue: TemporaryQueue): string {
   return `/queues/${queue.name}`;
+}
+
+function replyTopic(queue: TemporaryQueue): string {
+  return replyTopicOf(temporaryAddress(queue));
 }

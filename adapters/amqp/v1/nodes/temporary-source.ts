@@ -10,12 +10,20 @@ export class TemporarySource implements SourceNode {
   private readonly link: OutgoingLink;
   private readonly queue: TemporaryQueue;
   private readonly reader: Disposable;
+  private readonly onDetached: (() => void) | undefined;
 
-  constructor(context: NodeContext, link: OutgoingLink, source: Source, queue: TemporaryQueue) {
+  constructor(
+    context: NodeContext,
+    link: OutgoingLink,
+    source: Source,
+    queue: TemporaryQueue,
+    onDetached?: () => void,
+  ) {
     this.context = context;
     this.link = link;
     this.source = source;
     this.queue = queue;
+    this.onDetached = onDetached;
     this.reader = queue.addReader(() => link.ready());
   }
 
@@ -24,8 +32,7 @@ export class TemporarySource implements SourceNode {
     while (link.room > 0) {
       const next = queue.take();
       if (next === undefined) return;
-      const { head, headEnd, buffer, start, end } = this.context.outbound.write(next.message, next.attempt);
-      link.send(next, head, headEnd, buffer, start, end);
+      this.context.send(link, next, next.message, next.attempt);
     }
   }
 
@@ -47,5 +54,6 @@ export class TemporarySource implements SourceNode {
     const back = unsettled as readonly TemporaryMessage[];
     if (!isClean) for (const taken of back) taken.attempt++;
     this.queue.putBack(back);
+    this.onDetached?.();
   }
 }

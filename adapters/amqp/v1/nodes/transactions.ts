@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { BrokerError, failed, succeeded, type Outcome as BrokerOutcome } from '../../../../core/model/broker-error.ts';
 import { Message } from '../../../../core/model/message.ts';
 import { OutgoingMessage, type Receipt, type SettleAction } from '../../../../core/ports/message-engine.ts';
-import type { AmqpError, Outcome, TransactionalState } from '../codec/performatives.ts';
+import { ACCEPTED, type AmqpError, type Outcome, type TransactionalState } from '../codec/performatives.ts';
 import type { Link } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 
@@ -24,6 +24,8 @@ class Transaction {
   readonly timer: Disposable;
   readonly sends: OutgoingMessage[] = [];
   readonly retirements: Retirement[] = [];
+  /** What is to be done when all of it is durable. */
+  readonly afterwards: (() => unknown)[] = [];
   bytes = 0;
   /** Why it can only be rolled back. */
   broken: AmqpError | undefined;
@@ -67,11 +69,20 @@ export class Transactions {
     const { message } = outgoing;
     const bytes = Buffer.from(message.buffer.subarray(message.start, message.end));
     this.grow(transaction, bytes.length);
-    if (transaction.broken !== undefined) {
-      return { kind: 'transactional', txnId, outcome: { kind: 'rejected', error: transaction.broken } };
+    if (transaction.broken === undefined) {
+      const copy = new Message(bytes, 0, bytes.length);
+      transaction.sends.push(new OutgoingMessage(outgoing.topic, outgoing.address, copy));
     }
-    transaction.sends.push(new OutgoingMessage(outgoing.topic, outgoing.address, new Message(bytes, 0, bytes.length)));
-    return { kind: 'transactional', txnId, outcome: { kind: 'accepted' } };
+    return this.taken(transaction);
+  }
+
+  /** Holds what is not stored until discharge. */
+  sendLater(link: Link, { txnId }: TransactionalState, bytes: number, send: () => unknown) {
+    const transaction = this.find(link, txnId);
+    if (transaction === undefined) return undefined;
+    this.grow(transaction, bytes);
+    if (transaction.broken === undefined) transaction.afterwards.push(send);
+    return this.taken(transaction);
   }
 
   /** Holds an outcome until discharge. */
@@ -96,7 +107,10 @@ export class Transactions {
     }
     const settle = transaction.retirements;
     const outcome = await this.commit(transaction.sends, settle);
-    if (outcome.ok) return succeeded(undefined);
+    if (outcome.ok) {
+      for (const act of transaction.afterwards) act();
+      return succeeded(undefined);
+    }
     this.rollBack(transaction);
     return { condition: ROLLBACK, description: outcome.error.message };
   }
@@ -119,6 +133,11 @@ export class Transactions {
       this.context.log.error({ err: error }, 'a transaction could not be committed');
       return failed('INTERNAL', 'internal error');
     }
+  }
+
+  private taken({ id, broken }: Transaction): TransactionalState {
+    const outcome: Outcome = broken === undefined ? ACCEPTED : { kind: 'rejected', error: broken };
+    return { kind: 'transactional', txnId: id, outcome };
   }
 
   private find(link: Link, txnId: Buffer): Transaction | undefined {
