@@ -209,8 +209,10 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   async transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>> {
-    const dead = await this.settling.messagesFor(settle);
-    const problem = this.problemWith(send);
+    const loading = this.settling.messagesFor(settle);
+    const dead = loading && (await loading);
+    // Verdicts alone are taken on a full disk, too.
+    const problem = send.length > 0 ? this.problemWith(send) : this.stopping && shuttingDown().error;
     if (problem !== undefined) return { ok: false, error: problem };
     const missing = send.find((outgoing) => this.queueOf(outgoing) === undefined);
     if (missing !== undefined) return noQueue(missing);
