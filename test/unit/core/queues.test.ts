@@ -4,6 +4,7 @@ import { Broker } from '../../../core/broker.ts';
 import { MATCH_ALL } from '../../../core/model/filter.ts';
 import { encodeMessage, type MessageFields } from '../../../core/model/message.ts';
 import { deadLetterTopic } from '../../../core/model/names.ts';
+import { QUEUE_RETENTION } from '../../../core/model/topic.ts';
 import { ALLOW_ALL } from '../../../core/ports/authorizer.ts';
 import { OutgoingMessage, type Delivery, type SettleAction } from '../../../core/ports/message-engine.ts';
 import { UserAuthenticator } from '../../../gateway/security/user-authenticator.ts';
@@ -107,4 +108,48 @@ void t.test('a transaction that failed leaves the leases as they are, and renewe
   await clock.advance(30_000);
   t.same(await receive('in'), []);
   t.match(await broker.transact([], settle), { ok: true });
+});
+
+void t.test('topics and groups are deleted with all they had, for who waits, too', async (t) => {
+  const { broker, receive, meta } = await setUp(t);
+  await broker.send([made('in', 'a')]);
+  t.same(bodies(await receive('in')), ['a']);
+  await broker.groups.subscribe('h', { kind: 'topic', topic: 'in' }, 'latest');
+  const [onGroup, onTopic] = [receive('in', { waitMs: 60_000 }), receive('in', { waitMs: 60_000, group: 'h' })];
+  await Promise.all([
+    t.rejects(onGroup, { code: 'CONSUMER_GROUP_NOT_FOUND' }),
+    broker.groups.delete('g').then((was) => t.equal(was, true)),
+    broker.groups.delete('g').then((was) => t.equal(was, false)),
+  ]);
+  t.equal(broker.groups.get('g'), undefined);
+  t.same(bodies(await receive('in')), ['a'], 'a new group of that name begins anew');
+  await Promise.all([t.rejects(onTopic, { code: 'TOPIC_NOT_FOUND' }), broker.topics.delete('in')]);
+  t.same(await receive('in'), []);
+  // One after the other, whatever the order of the answers.
+  await Promise.all([broker.topics.delete('in'), broker.topics.put({ name: 'in', queues: 2 })]);
+  t.match(broker.topics.get('in'), { queues: 2 });
+  t.ok(await meta.get('topic/in'));
+  await Promise.all([broker.topics.put({ name: 'new' }), broker.topics.delete('new')]);
+  t.equal(broker.topics.get('new'), undefined);
+  t.equal(await meta.get('topic/new'), undefined);
+  t.equal(await broker.topics.delete('never'), false);
+});
+
+void t.test('a subscription from latest gets what is sent from then on, and a queue can be purged', async (t) => {
+  const { broker, receive } = await setUp(t);
+  const source = { kind: 'topic', topic: 'in' } as const;
+  await broker.topics.put({ name: 'in', queues: 2, retention: QUEUE_RETENTION });
+  await broker.send([made('in', 'before')]);
+  await broker.groups.subscribe('late', source, 'latest');
+  await broker.groups.subscribe('early', source, 'earliest');
+  await broker.send([made('in', 'after')]);
+  await broker.groups.subscribe('late', source, 'latest');
+  t.same(bodies(await receive('in', { group: 'late' })), ['after']);
+  t.equal(await broker.groups.purge('early', source), 2);
+  t.same(await receive('in', { group: 'early' }), []);
+  await t.rejects(broker.groups.subscribe('a.b', source, 'latest'), { code: 'ILLEGAL_CONSUMER_GROUP' });
+  for (const ms of [Infinity, NaN, 0]) {
+    const retention = { ...QUEUE_RETENTION, ms };
+    await t.rejects(broker.topics.put({ name: 'bad', retention }), { code: 'BAD_REQUEST' });
+  }
 });
