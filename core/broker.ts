@@ -224,6 +224,17 @@ export class Broker {
     return this.receiving.settle(batch);
   }
 
+  /**
+   * Messages and verdicts, all or nothing, when durable; the first problem is the outcome. A verdict is `ack`, `release` or
+   * `deadLetter`; `extend` only with `keepReceipt`, for nobody would get the new one. Delayed messages become due later.
+   */
+  async transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>> {
+    const outcome = await this.sending.transact(send, settle);
+    // Before that the leases go on being renewed: they are still there when it failed.
+    if (outcome.ok) this.receiving.settled(settle);
+    return outcome;
+  }
+
   /** Takes back a delayed message that is not delivered yet, by the handle its sending gave. */
   recall(handle: string): Promise<Outcome<{ readonly messageId: string }>> {
     return this.ports.engine.cancelDelayed(handle);

@@ -96,6 +96,11 @@ export class Receiving {
     return this.engine.settle(batch);
   }
 
+  /** The verdicts were carried out elsewhere, as part of a transaction. */
+  settled(batch: readonly Settlement[]): void {
+    for (const { receipt } of batch) this.renewal.remove(receipt);
+  }
+
   private async acknowledgeUnwanted(received: readonly Delivery[], filter: Filter): Promise<Delivery[]> {
     const wanted: Delivery[] = [];
     const unwanted: Settlement[] = [];

@@ -108,6 +108,8 @@ export interface GroupState {
   readonly cursor: number;
   /** Delivered or waiting for retry, not yet acknowledged. */
   readonly inflight: number;
+  /** Of those in flight: with a lease that is live. */
+  readonly leased: number;
   /** Messages the group still has to acknowledge. */
   readonly lag: number;
 }
@@ -153,11 +155,13 @@ export interface MessageEngine {
 
   /** Creates the topic, or changes its type and retention and adds queues; queues are never taken away. */
   ensureTopic(spec: TopicSpec): Promise<void>;
+  /** Waiting receives of what is deleted are rejected with TOPIC_NOT_FOUND or CONSUMER_GROUP_NOT_FOUND. */
   deleteTopic(name: string): Promise<void>;
   ensureGroup(spec: GroupSpec): Promise<void>;
   deleteGroup(name: string): Promise<void>;
   /** A light queue that is not durable ends with the process. */
   ensureLightQueue(name: string, options: { readonly durable: boolean }): Promise<void>;
+  /** Its waiting receives end empty. */
   deleteLightQueue(name: string): Promise<void>;
   /** Entries below the offset are not needed any more. */
   trimLightQueue(name: string, before: number): void;
@@ -188,6 +192,10 @@ export interface MessageEngine {
   offsetAt(source: Source, time: number): Promise<number>;
   groupState(group: string, source: Source): Promise<GroupState[]>;
   seek(group: string, source: Source, to: SeekTarget): Promise<void>;
+  /** Makes the group begin there in the queues of the source it does not read yet; nothing changes in the others. */
+  join(group: string, source: Source, from: 'earliest' | 'latest'): Promise<void>;
+  /** Acknowledges for the group all that is not leased. @returns how many */
+  purge(group: string, source: Source): Promise<number>;
   /** A hint, at most one per batch: something became visible in the source. */
   onArrival(source: Source, listener: () => void): Disposable;
 }

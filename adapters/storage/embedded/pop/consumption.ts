@@ -31,6 +31,7 @@ export interface ConsumptionSnapshot {
   readonly cursor: number;
   readonly epoch: number;
   readonly isFifo: boolean;
+  readonly purgedTo: number;
   /** Everything unacknowledged between floor and cursor. */
   readonly pending: readonly PendingOffset[];
   readonly attempts: readonly (readonly [attemptId: string, Attempt])[];
@@ -58,6 +59,8 @@ export class Consumption {
   savedSequence = 0;
   /** The offset whose message `next` needs loaded before it can go on; -1 when that was not why it ended. */
   missing = -1;
+  /** Below it everything that is not in the window yet counts as acknowledged. */
+  purgedTo = 0;
   private window: PopWindow;
   private heap = new VisibilityHeap();
   /** Only of fifo groups; not while a log is replayed, since message groups stand in messages that would have to be loaded. */
@@ -81,6 +84,7 @@ export class Consumption {
 
   static restore(queue: ReadableQueue, snapshot: ConsumptionSnapshot, epochs: Epochs): Consumption {
     const restored = new Consumption(queue, snapshot.floor, snapshot.isFifo, epochs, snapshot.epoch);
+    restored.purgedTo = snapshot.purgedTo;
     restored.window.restore(snapshot.cursor, snapshot.pending);
     for (const { offset, visibleAt } of snapshot.pending) {
       if (visibleAt !== Infinity) restored.heap.push(visibleAt, offset);
@@ -164,8 +168,7 @@ export class Consumption {
   /** Whether a receipt of that epoch still stands for a live lease. */
   isLeased(offset: number, epoch: number, now: number): boolean {
     const { window } = this;
-    if (!window.has(offset) || window.isWaiting(offset)) return false;
-    return epoch !== 0 && window.epoch(offset) === epoch && window.visibleAt(offset) > now;
+    return window.has(offset) && window.epoch(offset) === epoch && this.isLeasedAt(offset, now);
   }
 
   visibleAt(offset: number): number {
@@ -205,6 +208,7 @@ export class Consumption {
     if (!this.window.has(offset)) return;
     this.window.acknowledge(offset);
     this.lanes?.remove(offset);
+    if (this.purgedTo > this.window.cursor) this.window.skipTo(this.purgedTo);
   }
 
   /** @returns the epoch of the receipt that is good from now on */
@@ -230,12 +234,28 @@ export class Consumption {
     this.heap = new VisibilityHeap();
     if (this.lanes !== undefined) this.lanes = new FifoLanes();
     this.attempts.clear();
+    this.purgedTo = 0;
   }
 
-  state(queueId: number): GroupState {
+  /** Acknowledges what is below the offset and not leased. */
+  applyPurge(to: number, at: number): void {
+    const { window } = this;
+    for (const offset of window.pending()) {
+      if (offset >= to || this.isLeasedAt(offset, at)) continue;
+      window.acknowledge(offset);
+      this.lanes?.remove(offset);
+    }
+    this.purgedTo = Math.max(this.purgedTo, to);
+    window.skipTo(this.purgedTo);
+  }
+
+  /** @param now for who wants to know what is leased */
+  state(queueId: number, now = Infinity): GroupState {
     const { floor, cursor, inflight } = this.window;
-    const unread = Math.max(0, this.queue.visible - Math.max(cursor, this.queue.first));
-    return { queue: queueId, floor, cursor, inflight, lag: unread + inflight };
+    const unread = Math.max(0, this.queue.visible - Math.max(cursor, this.queue.first, this.purgedTo));
+    let leased = 0;
+    for (const offset of this.window.pending()) if (this.isLeasedAt(offset, now)) leased++;
+    return { queue: queueId, floor, cursor, inflight, leased, lag: unread + inflight };
   }
 
   /** Everything that decides its future. */
@@ -249,8 +269,8 @@ export class Consumption {
     }));
     const out = this.lanes === undefined ? [] : pending.filter(({ visibleAt }) => visibleAt !== Infinity);
     const messageGroups = out.map(({ offset }) => [offset, this.lanes!.keyOf(offset)] as const);
-    const { epoch, isFifo } = this;
-    return { floor, cursor, epoch, isFifo, pending, attempts: [...this.attempts], messageGroups };
+    const { epoch, isFifo, purgedTo } = this;
+    return { floor, cursor, epoch, isFifo, purgedTo, pending, attempts: [...this.attempts], messageGroups };
   }
 
   private nextEpoch(): number {
@@ -298,10 +318,10 @@ export class Consumption {
     }
   }
 
-  /** What retention removed before the group saw it counts as acknowledged. */
+  /** What was removed or purged before the group saw it counts as acknowledged. */
   private admit(): number {
     const offset = this.window.admit();
-    if (offset < this.queue.first) this.window.acknowledge(offset);
+    if (offset < this.queue.first || offset < this.purgedTo) this.window.acknowledge(offset);
     else if (this.lanes !== undefined) this.lanes.add(offset, this.queue.get(offset)?.messageGroup);
     return offset;
   }
@@ -332,6 +352,11 @@ export class Consumption {
     if (this.queue.isLoaded(offset)) return true;
     this.missing = offset;
     return false;
+  }
+
+  private isLeasedAt(offset: number, now: number): boolean {
+    const { window } = this;
+    return !window.isWaiting(offset) && window.epoch(offset) !== 0 && window.visibleAt(offset) > now;
   }
 
   private isScheduled(time: number, offset: number): boolean {

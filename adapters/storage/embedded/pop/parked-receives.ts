@@ -1,3 +1,4 @@
+import type { BrokerError } from '../../../../core/model/broker-error.ts';
 import type { Clock } from '../../../../core/ports/clock.ts';
 import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
 import { sourceKey } from '../../../../core/model/topic.ts';
@@ -5,6 +6,7 @@ import { sourceKey } from '../../../../core/model/topic.ts';
 interface Parked {
   readonly request: ReceiveRequest;
   readonly finish: (deliveries: Delivery[]) => void;
+  readonly fail: (error: BrokerError) => void;
 }
 
 /** The waiting receives of one group on one source, in order of arrival. */
@@ -39,17 +41,24 @@ export class ParkedReceives {
   }
 
   park(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const lineup = this.lineup(request);
-      const finish = (deliveries: Delivery[]): void => {
+      const leave = (): void => {
         deadline[Symbol.dispose]();
         signal.removeEventListener('abort', giveUp);
         lineup.waiting.delete(parked);
         if (lineup.waiting.size === 0) this.removeLineup(lineup);
+      };
+      const finish = (deliveries: Delivery[]): void => {
+        leave();
         resolve(deliveries);
       };
+      const fail = (error: BrokerError): void => {
+        leave();
+        reject(error);
+      };
       const giveUp = (): void => finish([]);
-      const parked = { request, finish };
+      const parked = { request, finish, fail };
       const deadline = this.clock.schedule(request.waitMs, giveUp);
       signal.addEventListener('abort', giveUp);
       lineup.waiting.add(parked);
@@ -72,14 +81,14 @@ export class ParkedReceives {
     end(this.lineups.values());
   }
 
-  /** The source is gone: nothing will ever arrive. */
-  endSource(source: string): void {
-    end(this.bySource.get(source) ?? []);
+  /** The source is gone: nothing will ever arrive. Without an error they end empty. */
+  endSource(source: string, error?: BrokerError): void {
+    end(this.bySource.get(source) ?? [], error);
   }
 
   /** The group is gone. */
-  endGroup(group: string): void {
-    end(this.byGroup.get(group) ?? []);
+  endGroup(group: string, error: BrokerError): void {
+    end(this.byGroup.get(group) ?? [], error);
   }
 
   private serve(lineup: Lineup): void {
@@ -136,8 +145,13 @@ export class ParkedReceives {
   }
 }
 
-function end(lineups: Iterable<Lineup>): void {
-  for (const lineup of lineups) for (const parked of lineup.waiting) parked.finish([]);
+function end(lineups: Iterable<Lineup>, error?: BrokerError): void {
+  for (const { waiting } of lineups) {
+    for (const parked of waiting) {
+      if (error === undefined) parked.finish([]);
+      else parked.fail(error);
+    }
+  }
 }
 
 function addTo<T>(index: Map<string, Set<T>>, key: string, value: T): void {

@@ -60,6 +60,13 @@ export class PopWindow {
     return offset;
   }
 
+  /** Goes on at the offset where that is ahead and nothing is unacknowledged. */
+  skipTo(offset: number): void {
+    if (this.floor < this.cursor || offset <= this.cursor) return;
+    this.floor = offset;
+    this.cursor = offset;
+  }
+
   lease(offset: number, until: number, epoch: number): void {
     const i = offset & this.mask;
     this.visibleAts[i] = until;

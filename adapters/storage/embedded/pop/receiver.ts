@@ -37,6 +37,8 @@ export class Receiver implements Pop {
     const group = this.group(request.group);
     const queues = this.queuesOf(request.source);
     this.loading = undefined;
+    // All at once: what is in one must not count as acknowledged by all before this group came to it.
+    for (const queue of queues) this.join(group, queue);
     const repeated = this.repeat(group, queues, request);
     if (repeated.length > 0 || this.loading !== undefined) return repeated;
     const deliveries: Delivery[] = [];
@@ -76,10 +78,9 @@ export class Receiver implements Pop {
   }
 
   /** The group's progress in the queue, begun now if need be. */
-  join(group: GroupState, queue: ReadableQueue): Consumption {
+  join(group: GroupState, queue: ReadableQueue, start = initialOffset(queue)): Consumption {
     const known = group.consumptions.get(queue.serial);
     if (known !== undefined) return known;
-    const start = initialOffset(queue);
     this.ports.write({ type: 'join', groupSerial: group.serial, queueSerial: queue.serial, start });
     return group.consumptions.get(queue.serial)!;
   }

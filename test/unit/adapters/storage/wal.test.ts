@@ -705,6 +705,7 @@ class RecordMaker {
       { type: 'deleteLightQueue', serial: this.serial },
       { type: 'join', groupSerial: this.serial, queueSerial: this.serial, start: this.large },
       { type: 'seek', ...this.place },
+      { type: 'purge', groupSerial: this.serial, queueSerial: this.serial, to: this.large, at: this.large },
       { type: 'trim', queueSerial: this.serial, before: this.large },
       { type: 'ask', id: this.large, dueAt: this.large },
       {
