@@ -1,4 +1,3 @@
-import { NO_BYTES } from './bytes.ts';
 import { decodeError } from './codec-error.ts';
 import { Code } from './constructors.ts';
 import { Descriptor, NAME_OF } from './descriptors.ts';
@@ -74,15 +73,21 @@ export function scanSections(buffer: Buffer, start: number, end: number, section
 }
 
 /** The bytes of a `data` body: a view of one section, a copy of several. */
-export function dataBody(buffer: Buffer, { bodyKind, body }: MessageSections): Buffer {
-  if (bodyKind !== 'data') return NO_BYTES;
-  const reader = new Reader(buffer, body.start, body.end);
+export function dataBody(buffer: Buffer, sections: MessageSections): Buffer {
+  const parts = dataSections(buffer, sections);
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+}
+
+/** The bytes of each section of a `data` body; views. */
+export function dataSections(buffer: Buffer, { bodyKind, body }: MessageSections): Buffer[] {
   const parts: Buffer[] = [];
+  if (bodyKind !== 'data') return parts;
+  const reader = new Reader(buffer, body.start, body.end);
   while (reader.at < body.end) {
     reader.descriptor('data');
     parts.push(reader.binary('data'));
   }
-  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  return parts;
 }
 
 function clear(sections: MessageSections): void {

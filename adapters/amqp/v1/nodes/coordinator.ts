@@ -21,7 +21,6 @@ export class CoordinatorTarget implements TargetNode {
   private readonly declared = new Map<string, Buffer>();
   /** A client may send discharge and the next declare together; they are answered in order. */
   private answered: Promise<void> = Promise.resolve();
-  private pending = 0;
 
   constructor(context: NodeContext, link: IncomingLink) {
     this.context = context;
