@@ -78,6 +78,8 @@ export interface TargetNode {
 export interface OutgoingLink extends Link {
   /** How many messages may be sent now: credit, session window, and what the connection has not taken yet. */
   readonly room: number;
+  /** Whether the client has no credit left; there may be credit and yet no room. */
+  readonly isSpent: boolean;
   /** Whether the client wants every message settled as it is sent. */
   readonly isPresettled: boolean;
   /**
@@ -129,6 +131,8 @@ export interface SourceNode {
 export interface Nodes {
   openTarget(attach: Attach, link: IncomingLink): Promise<TargetNode>;
   openSource(attach: Attach, link: OutgoingLink): Promise<SourceNode>;
+  /** Calls back when every outcome told so far has taken effect for good, or can no more. */
+  whenSettled(done: () => void): void;
 }
 
 /** Why a link, a session or a connection ends: what the peer is told. */

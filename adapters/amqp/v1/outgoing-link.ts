@@ -46,6 +46,10 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     return credit < room ? credit : room;
   }
 
+  get isSpent(): boolean {
+    return this.credit.credit === 0;
+  }
+
   open(): void {
     this.openNode()
       .then(

@@ -180,13 +180,17 @@ export class Session implements SessionScope {
     const newest = after(this.nextDeliveryId, -1);
     const until = distance(newest, last) > 0 ? newest : last;
     if (distance(first, until) < 0) return;
-    if (!settled) {
-      // AMQP 2.6.12: the receiver waits to hear that we have settled.
-      this.settlements.add(first, until, true, state);
-      this.becomeDirty();
-    }
     this.unsettled.settle(first, until, state);
+    // AMQP 2.6.12: the receiver waits to hear that we have settled, which is a promise.
+    if (!settled) this.nodes.whenSettled(() => this.confirm(first, until, state));
     this.wake();
+  }
+
+  private confirm(first: number, last: number, state: DeliveryState | undefined): void {
+    if (this.phase !== 'open') return;
+    // With the receiver's own error in it, Azure's clients take the answer for a failure.
+    this.settlements.add(first, last, true, state?.kind === 'rejected' ? REJECTED : state);
+    this.becomeDirty();
   }
 
   /** The peer ends the session. */
@@ -398,6 +402,8 @@ export class Session implements SessionScope {
     }
   }
 }
+
+const REJECTED: DeliveryState = { kind: 'rejected' };
 
 function isTerminal(state: DeliveryState | undefined): boolean {
   return state !== undefined && state.kind !== 'received' && state.kind !== 'declared';

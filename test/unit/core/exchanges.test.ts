@@ -6,7 +6,7 @@ import { ManualClock } from '../../helpers/manual-clock.ts';
 import { SILENT } from '../../helpers/silent-logger.ts';
 
 async function open(): Promise<{ exchanges: Exchanges; again: () => Promise<Exchanges> }> {
-  const { engine, meta } = openMemoryEngine();
+  const { engine, meta } = openMemoryEngine(64 * 1024 * 1024);
   await engine.start({ clock: new ManualClock(), log: SILENT, onFailure: (error) => t.fail(String(error)) });
   const load = async (): Promise<Exchanges> => {
     const exchanges = new Exchanges(meta);

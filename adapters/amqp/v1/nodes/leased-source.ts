@@ -61,7 +61,7 @@ export class LeasedSource implements SourceNode {
     this.isDraining = true;
     // A wait ends; a look that does not wait follows it, and that says whether something is there.
     if (this.receiving !== undefined) this.receiving.abort();
-    else this.receive();
+    else this.pull();
   }
 
   outcome(kept: unknown, state: DeliveryState | undefined): void {
@@ -111,10 +111,6 @@ export class LeasedSource implements SourceNode {
       leaseMs: LEASE_MS,
       renewFor: link.peer.owner,
     };
-    if (call.max === 0) {
-      this.received([], abort);
-      return;
-    }
     context.broker.receive(call, abort.signal).then(
       (deliveries) => this.received(deliveries, abort),
       (error: unknown) => this.failed(error),
@@ -131,7 +127,7 @@ export class LeasedSource implements SourceNode {
     }
     if (this.isDetached) return;
     const isEmpty = deliveries.length === 0 && !abort.signal.aborted;
-    if (this.isDraining && (isEmpty || link.room <= 0)) {
+    if (this.isDraining && (isEmpty || link.isSpent)) {
       this.isDraining = false;
       link.drained();
     } else if (link.room > 0) this.receive();

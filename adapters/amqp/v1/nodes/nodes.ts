@@ -52,6 +52,10 @@ export class BrokerNodes implements Nodes {
     }
   }
 
+  whenSettled(done: () => void): void {
+    this.context.settling.whenSettled(done);
+  }
+
   private async storeTarget(target: Target, link: IncomingLink): Promise<TargetNode> {
     const { context } = this;
     const { address, capabilities } = target;

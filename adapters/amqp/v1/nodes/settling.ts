@@ -7,33 +7,42 @@ export class Settling {
   private readonly broker: Broker;
   private readonly log: Logger;
   private batch: Settlement[] = [];
-  private scheduled = false;
-  private durable: (() => void)[] = [];
+  private waiting: (() => void)[] = [];
+  private isScheduled = false;
+  private running = 0;
+  private last: Promise<unknown> = Promise.resolve();
 
   constructor(broker: Broker, log: Logger) {
     this.broker = broker;
     this.log = log;
   }
 
-  /** @param onDurable called when it has taken effect for good, or can no more */
-  settle(receipt: Receipt, action: SettleAction, onDurable?: () => void): void {
+  settle(receipt: Receipt, action: SettleAction): void {
     this.batch.push({ receipt, action });
-    if (onDurable !== undefined) this.durable.push(onDurable);
-    if (this.scheduled) return;
-    this.scheduled = true;
+    if (this.isScheduled) return;
+    this.isScheduled = true;
     this.broker.clock.soon(() => this.flush());
   }
 
+  /** Calls back when everything settled so far is durable, or can take effect no more. */
+  whenSettled(done: () => void): void {
+    if (this.batch.length > 0) this.waiting.push(done);
+    else if (this.running > 0) void this.last.finally(done);
+    else done();
+  }
+
   private flush(): void {
-    this.scheduled = false;
-    const { batch, durable } = this;
+    this.isScheduled = false;
+    const { batch, waiting } = this;
     this.batch = [];
-    this.durable = [];
-    this.broker
+    this.waiting = [];
+    this.running++;
+    this.last = this.broker
       .settle(batch)
       .catch((error: unknown) => this.log.error({ err: error }, 'verdicts on messages could not be stored'))
       .finally(() => {
-        for (const done of durable) done();
+        this.running--;
+        for (const done of waiting) done();
       });
   }
 }
