@@ -58,6 +58,8 @@ export const Annotation = {
   keys: 'x-opt-keys',
   /** A content type that is no symbol, not being ASCII. */
   contentType: 'x-opt-content-type',
+  /** A reply address that cannot be told from what AMQP has for it. */
+  replyTo: 'x-opt-reply-to',
   bornHost: 'x-opt-born-host',
   deaths: 'x-opt-deaths',
   /** A delivery annotation, where `to` is not the address. */

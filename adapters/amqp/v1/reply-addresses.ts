@@ -18,7 +18,7 @@ export function replyTopicOf(address: string): string {
   const alone = TOPIC_ALONE.exec(address);
   const topic = below ?? alone?.[1];
   const decoded = topic === undefined ? alone?.[2] : decodePath(topic);
-  if (decoded !== undefined && !decoded.startsWith('$reply/')) return decoded;
+  if (decoded !== undefined && isTopicName(decoded) && !decoded.startsWith('$reply/')) return decoded;
   const queue = queueOf(address);
   return queue === undefined ? ADDRESS_PREFIX + encodeURIComponent(address) : QUEUE_PREFIX + encodeURIComponent(queue);
 }
@@ -36,6 +36,11 @@ export function replyAddressOf(replyTo: string, topicOf: (address: string) => st
     if (address !== undefined) return address;
   }
   return `/topics/${encodeURIComponent(topicOrSelf(replyTo, topicOf))}/${encodePath(replyTo)}`;
+}
+
+/** Whether a device can publish to it. */
+function isTopicName(text: string): boolean {
+  return text !== '' && !/[+#\0]/.test(text);
 }
 
 /** The queue an address names; undefined when it names something else. A bare name is a queue. */

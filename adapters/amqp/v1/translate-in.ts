@@ -13,7 +13,7 @@ import { Code } from './codec/constructors.ts';
 import { PropertyIndex, PropertyRanges, scanProperties } from './codec/message-properties.ts';
 import { Reader } from './codec/reader.ts';
 import { MessageSections, scanSections } from './codec/sections.ts';
-import { BodyForm, formByte, KEYS_PROPERTY } from './message-form.ts';
+import { BodyForm, formByte } from './message-form.ts';
 import { MessageHints } from './message-hints.ts';
 import { SystemSection } from './system-section.ts';
 
@@ -32,7 +32,7 @@ const TIME_MAX_MS = 8.64e15;
 export class InboundTranslator {
   private arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
   private used = 0;
-  private buffer = this.arena;
+  private buffer: Buffer = this.arena;
   private end = 0;
   private readonly sections = new MessageSections();
   private readonly properties = new PropertyRanges();
@@ -266,5 +266,3 @@ function isString(code: number): boolean {
 export function contentStart(buffer: Buffer, at: number): number {
   return at + ((buffer[at]! & 0x10) === 0 ? 2 : 5);
 }
-
-void KEYS_PROPERTY;

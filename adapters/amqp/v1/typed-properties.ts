@@ -1,5 +1,7 @@
 import { isUtf8 } from 'node:buffer';
+import { readValue } from './codec/reader.ts';
 import type { AmqpValue } from './codec/values.ts';
+import { encodeValue } from './codec/writer.ts';
 
 /**
  * AMQP values as the text other protocols have in their properties, and back. Whoever sends the text back names the type
@@ -11,6 +13,8 @@ export type TextType = Exclude<AmqpValue['type'], 'list' | 'map' | 'array' | 'de
 
 /** MQTT has no null character in its texts. */
 const NULL_CHARACTER = '\0';
+// oxlint-disable-next-line no-control-regex
+const ASCII = /^[\u0000-\u007f]*$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const URN_UUID = /^urn:uuid:([0-9a-f-]{36})$/;
 const INTEGER = /^-?\d{1,20}$/;
@@ -30,27 +34,20 @@ const INTEGER_RANGES: Readonly<Record<string, readonly [bigint, bigint]>> = {
 
 const FIXED_BYTES: Readonly<Record<string, number>> = { decimal32: 4, decimal64: 8, decimal128: 16 };
 
-/** How encoded values are made and read: the codec's part, given by who calls. */
-export interface ValueCodec {
-  encode(value: AmqpValue): Buffer;
-  /** Undefined when the bytes are not one whole value. */
-  decode(bytes: Buffer): AmqpValue | undefined;
-}
-
 /** A value as text, and the type that brings it back; undefined for a string, which needs none. */
-export function textOf(value: AmqpValue, codec: ValueCodec): readonly [text: string, type: TextType | undefined] {
+export function textOf(value: AmqpValue): readonly [text: string, type: TextType | undefined] {
   switch (value.type) {
     case 'string':
-      return value.value.includes(NULL_CHARACTER) ? encoded(value, codec) : [value.value, undefined];
+      return value.value.includes(NULL_CHARACTER) ? encoded(value) : [value.value, undefined];
     case 'symbol':
-      return value.value.includes(NULL_CHARACTER) ? encoded(value, codec) : [value.value, 'symbol'];
+      return value.value.includes(NULL_CHARACTER) ? encoded(value) : [value.value, 'symbol'];
     case 'null':
       return ['', 'null'];
     case 'float':
     case 'double':
       return [Object.is(value.value, -0) ? '-0' : String(value.value), value.type];
     case 'char':
-      return isCharacter(value.value) ? [String.fromCodePoint(value.value), 'char'] : encoded(value, codec);
+      return isCharacter(value.value) ? [String.fromCodePoint(value.value), 'char'] : encoded(value);
     case 'uuid':
       return [uuidText(value.value), 'uuid'];
     case 'binary':
@@ -62,18 +59,18 @@ export function textOf(value: AmqpValue, codec: ValueCodec): readonly [text: str
     case 'map':
     case 'array':
     case 'described':
-      return encoded(value, codec);
+      return encoded(value);
     default:
       return [String(value.value), value.type];
   }
 }
 
 /** The value of a text; a string where it is none of that type. */
-export function valueOf(text: string, type: string | undefined, codec: ValueCodec): AmqpValue {
-  return typedValue(text, type, codec) ?? { type: 'string', value: text };
+export function valueOf(text: string, type: string | undefined): AmqpValue {
+  return typedValue(text, type) ?? { type: 'string', value: text };
 }
 
-function typedValue(text: string, type: string | undefined, codec: ValueCodec): AmqpValue | undefined {
+function typedValue(text: string, type: string | undefined): AmqpValue | undefined {
   switch (type) {
     case 'boolean':
       return text === 'true' || text === 'false' ? { type, value: text === 'true' } : undefined;
@@ -87,7 +84,7 @@ function typedValue(text: string, type: string | undefined, codec: ValueCodec): 
       return value !== undefined && String.fromCodePoint(value) === text ? { type, value } : undefined;
     }
     case 'symbol':
-      return { type, value: text };
+      return ASCII.test(text) ? { type, value: text } : undefined;
     case 'uuid':
       return UUID.test(text) ? { type, value: uuidBytes(text) } : undefined;
     case 'binary':
@@ -99,7 +96,7 @@ function typedValue(text: string, type: string | undefined, codec: ValueCodec): 
     }
     case 'base64': {
       const bytes = base64Bytes(text);
-      return bytes === undefined ? undefined : codec.decode(bytes);
+      return bytes === undefined ? undefined : decoded(bytes);
     }
     default:
       return type === undefined ? undefined : integerOf(text, type);
@@ -123,8 +120,17 @@ function numberOf(text: string, type: 'float' | 'double'): AmqpValue | undefined
   return { type, value: type === 'float' ? Math.fround(value) : value };
 }
 
-function encoded(value: AmqpValue, codec: ValueCodec): readonly [string, TextType] {
-  return [codec.encode(value).toString('base64'), 'base64'];
+function encoded(value: AmqpValue): readonly [string, TextType] {
+  return [encodeValue(value).toString('base64'), 'base64'];
+}
+
+function decoded(bytes: Buffer): AmqpValue | undefined {
+  try {
+    return readValue(bytes, 0, bytes.length);
+  } catch {
+    // Someone else's text under our name.
+    return undefined;
+  }
 }
 
 /** A Unicode scalar value that may stand in any text. */
@@ -165,7 +171,7 @@ export function idText(id: AmqpValue): string | undefined {
 }
 
 /** A text as a message id of the type it had, else of the type it looks like: a uuid as URN, or a string. */
-export function idOf(text: string, type: string | undefined): AmqpValue {
+export function idOf(text: string, type?: string): AmqpValue {
   if (type === 'ulong') return integerOf(text, 'ulong') ?? idOf(text, undefined);
   if (type === 'binary') {
     const value = base64Bytes(text);
@@ -185,7 +191,7 @@ export function correlationBytes(id: AmqpValue): Buffer | undefined {
 }
 
 /** Bytes as a correlation id of the type it had, else a string where they can be one, else a binary. */
-export function correlationOf(bytes: Buffer, type: string | undefined): AmqpValue {
+export function correlationOf(bytes: Buffer, type?: string): AmqpValue {
   const text = type !== 'binary' && isUtf8(bytes) ? bytes.toString('utf8') : undefined;
   const isText = text !== undefined && (type === 'string' || !/\p{Cc}/u.test(text));
   return isText ? idOf(text, type) : { type: 'binary', value: bytes };
