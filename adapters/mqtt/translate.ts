@@ -1,5 +1,3 @@
-import { gunzipSync } from 'node:zlib';
-import { LIMITS } from '../../core/model/limits.ts';
 import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
@@ -17,6 +15,7 @@ import {
   type MessageFields,
   type Property,
 } from '../../core/model/message.ts';
+import { plainBody } from '../../core/model/plain-body.ts';
 import type { Clock } from '../../core/ports/clock.ts';
 import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
 import { copyBytes, varintLength } from './codec/bytes.ts';
@@ -33,6 +32,9 @@ const ARENA_BYTES = 256 * 1024;
 /** User properties that stand for fields of the core message (docs/mapping-mqtt.md). */
 const FIELD_PROPERTIES = new Set(['tag', 'keys', 'message-id', 'message-group', 'priority', 'deliver-at']);
 
+/** In front of another publisher's own property that has such a name, so that it comes back as what it was. */
+const ESCAPE = 'gantry-';
+
 /** What the core reads of MQTT 5 properties when another protocol asks for them. */
 export const MQTT_ENVELOPE_READER: EnvelopeReader = {
   protocol: EnvelopeProtocol.mqtt5,
@@ -40,7 +42,12 @@ export const MQTT_ENVELOPE_READER: EnvelopeReader = {
     const properties = readProperties(envelope, 0, envelope.length);
     const user = properties.userProperties ?? [];
     return {
-      properties: user.filter(([key]) => !FIELD_PROPERTIES.has(key) && key !== 'traceparent'),
+      properties: user
+        .filter(([key]) => !FIELD_PROPERTIES.has(key) && key !== 'traceparent')
+        .map((property): Property => {
+          const [key, value] = property;
+          return key.startsWith(ESCAPE) && isFieldName(key) ? [key.slice(ESCAPE.length), value] : property;
+        }),
       text: properties.payloadFormatIndicator === 1,
       contentType: properties.contentType,
       correlationId: properties.correlationData,
@@ -49,6 +56,13 @@ export const MQTT_ENVELOPE_READER: EnvelopeReader = {
     };
   },
 };
+
+/** Whether it is a name that stands for a field, escaped or not. */
+function isFieldName(key: string): boolean {
+  let name = key;
+  while (name.startsWith(ESCAPE)) name = name.slice(ESCAPE.length);
+  return FIELD_PROPERTIES.has(name) || name === 'traceparent';
+}
 
 /** Turns PUBLISH packets into messages, without looking at more of them than it must. */
 export class InboundTranslator {
@@ -221,7 +235,11 @@ export class OutboundTranslator {
 function isMqtt(message: Message): boolean {
   return (
     message.envelopeProtocol === EnvelopeProtocol.mqtt5 ||
-    (message.envelopeProtocol === EnvelopeProtocol.none && !message.hasOwnFields)
+    message.isPlain ||
+    (message.envelopeProtocol === EnvelopeProtocol.none &&
+      !message.hasOwnFields &&
+      message.priority === undefined &&
+      !message.isText)
   );
 }
 
@@ -243,7 +261,10 @@ function asMqttMessage(view: MessageView): Message {
 }
 
 function userProperties(view: MessageView): [string, string][] {
-  const properties: [string, string][] = view.properties.map(([key, value]: Property) => [key, value]);
+  const properties = view.properties.map(([key, value]): [string, string] => [
+    isFieldName(key) ? ESCAPE + key : key,
+    value,
+  ]);
   const add = (key: string, value: string | undefined): void => {
     if (value !== undefined && value !== '') properties.push([key, value]);
   };
@@ -256,17 +277,6 @@ function userProperties(view: MessageView): [string, string][] {
   add('dead-letter-topic', view.deadLetter?.topic);
   add('dead-letter-message-id', view.deadLetter?.messageId);
   return properties;
-}
-
-/** RocketMQ clients may compress bodies; devices get them plain. */
-function plainBody(view: MessageView): Buffer {
-  if (view.bodyEncoding !== 'GZIP') return view.body;
-  try {
-    return gunzipSync(view.body, { maxOutputLength: 8 * LIMITS.bodyBytesMax });
-  } catch {
-    // Said to be compressed and is not, or is a bomb: passed on as it came.
-    return view.body;
-  }
 }
 
 function isTopicName(text: string): boolean {
