@@ -6,25 +6,11 @@ import { LIMITS } from '../../core/model/limits.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
 import { DEFAULT_SESSIONS_OPTIONS } from '../../core/sessions/client-sessions.ts';
 import { routeProblem } from '../../core/routing/routes.ts';
-import { parseCidr } from '../listeners/trusted-sources.ts';
 import { DEFAULT_RETAINED_OPTIONS } from '../../core/sessions/retained-messages.ts';
 import { parseVerifier } from '../security/password.ts';
 import { parseScramVerifier } from '../security/scram.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
-
-const port = z.int().min(0).max(65_535);
-const count = z.int().min(1);
-const ms = z.int().min(1);
-
-const LOOPBACK = '127.0.0.1';
-
-const packetBytes = z.int().min(1024).max(268_435_460);
-const keepAliveS = z.int().min(0).max(65_535);
-
-function listeners(defaultPort: number) {
-  const listener = z.strictObject({ host: z.string().min(1).default(LOOPBACK), port: port.default(defaultPort) });
-  return z.array(listener).default([{ host: LOOPBACK, port: defaultPort }]);
-}
+import { addresses, amqpListener, count, keepAliveS, ms, mqttListener, packetBytes } from './listener-schema.ts';
 
 const user = z.strictObject({
   name: z.string().min(1),
@@ -77,52 +63,6 @@ const route = z
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
   });
 
-const mqttTls = z
-  .strictObject({
-    certFile: z.string().min(1),
-    keyFile: z.string().min(1),
-    caFile: z.string().min(1).optional(),
-    requestClientCertificate: z.boolean().default(false),
-    requireClientCertificate: z.boolean().default(false),
-    certificateAsUser: z.boolean().default(false),
-    certificateAsClientIdentifier: z.boolean().default(false),
-  })
-  .superRefine((tls, context) => {
-    const asks = tls.requestClientCertificate || tls.requireClientCertificate;
-    const problem = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
-    if (asks && tls.caFile === undefined) problem('caFile', 'needed to verify client certificates');
-    if (asks) return;
-    for (const key of ['certificateAsUser', 'certificateAsClientIdentifier'] as const) {
-      if (tls[key]) problem(key, 'needs requestClientCertificate or requireClientCertificate');
-    }
-  });
-
-const cidr = z.string().refine((text) => parseCidr(text) !== undefined, { error: 'not an address or CIDR network' });
-
-const mqttListener = z
-  .strictObject({
-    host: z.string().min(1).default(LOOPBACK),
-    port: port.default(1883),
-    transport: z.enum(['tcp', 'ws']).default('tcp'),
-    path: z.string().startsWith('/').optional(),
-    origins: z.array(z.string().min(1)).optional(),
-    tls: mqttTls.optional(),
-    proxyProtocol: z.strictObject({ trusted: z.array(cidr).min(1) }).optional(),
-    connectionsMax: count.optional(),
-    connectRateMax: count.optional(),
-    connectTimeoutMs: ms.optional(),
-    connectPacketBytesMax: count.optional(),
-    packetBytesMax: packetBytes.optional(),
-    keepAliveMaxS: keepAliveS.optional(),
-  })
-  .superRefine((listener, context) => {
-    if (listener.transport === 'ws') return;
-    for (const key of ['path', 'origins'] as const) {
-      if (listener[key] !== undefined)
-        context.addIssue({ code: 'custom', path: [key], message: 'needs transport: ws' });
-    }
-  });
-
 const mqtt = z.strictObject({
   listeners: z.array(mqttListener).prefault([{}]),
   connectTimeoutMs: ms.default(DEFAULT_MQTT_OPTIONS.connectTimeoutMs),
@@ -147,7 +87,7 @@ const mqtt = z.strictObject({
 });
 
 const grpc = z.strictObject({
-  listeners: listeners(8081),
+  listeners: addresses(8081),
   tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
 });
 
@@ -196,3 +136,4 @@ export const configSchema = z.strictObject({
 
 export type Config = z.output<typeof configSchema>;
 export type MqttListenerConfig = Config['mqtt']['listeners'][number];
+export type AmqpListenerConfig = z.output<typeof amqpListener>;
