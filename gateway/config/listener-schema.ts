@@ -10,6 +10,9 @@ export const frameBytes = z
   .int()
   .min(512)
   .max(16 * 1024 ** 2);
+/** 0: never. */
+export const idleMs = z.int().min(0).max(0xffff_ffff);
+export const saslMechanisms = z.array(z.enum(['EXTERNAL', 'SCRAM-SHA-256', 'PLAIN', 'ANONYMOUS'])).min(1);
 
 const port = z.int().min(0).max(65_535);
 const text = z.string().min(1);
@@ -105,6 +108,7 @@ export const amqpListener = z
     tls: amqpTls.optional(),
     maxFrameSizeBytes: frameBytes.optional(),
     messageBytesMax: count.optional(),
-    idleTimeoutMs: z.int().min(0).optional(),
+    idleTimeoutMs: idleMs.optional(),
+    saslMechanisms: saslMechanisms.optional(),
   })
   .superRefine(checkTransport);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_AMQP_OPTIONS } from '../../adapters/amqp/v1/options.ts';
 import { DEFAULT_MQTT_OPTIONS } from '../../adapters/mqtt/options.ts';
 import { DEFAULT_EMBEDDED_OPTIONS } from '../../adapters/storage/embedded/open.ts';
 import { DEFAULT_RETRY_POLICY, GROUP_ORDERS } from '../../core/model/consumer-group.ts';
@@ -10,7 +11,20 @@ import { DEFAULT_RETAINED_OPTIONS } from '../../core/sessions/retained-messages.
 import { parseVerifier } from '../security/password.ts';
 import { parseScramVerifier } from '../security/scram.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
-import { addresses, amqpListener, count, keepAliveS, ms, mqttListener, packetBytes } from './listener-schema.ts';
+import {
+  addresses,
+  amqpListener,
+  count,
+  frameBytes,
+  idleMs,
+  keepAliveS,
+  ms,
+  mqttListener,
+  packetBytes,
+  saslMechanisms,
+} from './listener-schema.ts';
+
+const UINT_MAX = 0xffff_ffff;
 
 const user = z.strictObject({
   name: z.string().min(1),
@@ -86,6 +100,32 @@ const mqtt = z.strictObject({
   routes: z.array(route).default([]),
 });
 
+const amqp = z.strictObject({
+  listeners: z.array(amqpListener).prefault([{}]),
+  containerId: z.string().min(1).default(DEFAULT_AMQP_OPTIONS.containerId),
+  saslMechanisms: saslMechanisms.default([...DEFAULT_AMQP_OPTIONS.saslMechanisms]),
+  connectTimeoutMs: ms.default(DEFAULT_AMQP_OPTIONS.connectTimeoutMs),
+  idleTimeoutMs: idleMs.default(DEFAULT_AMQP_OPTIONS.idleTimeoutMs),
+  connectionsMax: count.default(10_000),
+  channelMax: z.int().min(0).max(65_535).default(DEFAULT_AMQP_OPTIONS.channelMax),
+  handleMax: z.int().min(0).max(UINT_MAX).default(DEFAULT_AMQP_OPTIONS.handleMax),
+  maxFrameSizeBytes: frameBytes.default(DEFAULT_AMQP_OPTIONS.maxFrameSizeBytes),
+  messageBytesMax: count.default(DEFAULT_AMQP_OPTIONS.maxMessageBytes),
+  assemblyBytesMax: count.default(DEFAULT_AMQP_OPTIONS.assemblyBytesMax),
+  sessionWindow: z.int().min(1).max(UINT_MAX).default(DEFAULT_AMQP_OPTIONS.sessionWindow),
+  unsettledMax: count.default(DEFAULT_AMQP_OPTIONS.unsettledMax),
+  outputBytesMax: z.int().min(65_536).default(DEFAULT_AMQP_OPTIONS.outputBytesMax),
+  linkCredit: z.int().min(1).max(UINT_MAX).default(1000),
+  bareAddress: z.enum(['queue', 'topic']).default('queue'),
+  temporaryQueuesMax: z.int().min(0).default(10_000),
+  temporary: z
+    .strictObject({ messagesMax: count.default(10_000), bytesMax: count.default(16 * 1024 ** 2) })
+    .prefault({}),
+  transactionTimeoutMs: ms.default(60_000),
+  transactionBytesMax: count.default(64 * 1024 ** 2),
+  transactionsPerLinkMax: count.default(16),
+});
+
 const grpc = z.strictObject({
   listeners: addresses(8081),
   tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
@@ -110,6 +150,7 @@ export const configSchema = z.strictObject({
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
   engine: engine.prefault({}),
   mqtt: mqtt.prefault({}),
+  amqp: amqp.prefault({}),
   grpc: grpc.prefault({}),
   users: z.array(user).default([]),
   anonymous: z.boolean().default(false),

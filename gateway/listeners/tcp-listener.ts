@@ -192,7 +192,12 @@ export class TcpListener {
 
   private framed(entering: Entering, stream: Socket): void {
     if (this.webSocket === undefined) this.greet(entering, stream);
-    else this.webSocket.enter(stream, (webSocket) => this.greet(entering, webSocket));
+    else {
+      this.webSocket.enter(stream, (webSocket) => {
+        webSocket.on('error', (err) => this.log.debug({ err, from: entering.remoteAddress }, 'WebSocket error'));
+        this.greet(entering, webSocket);
+      });
+    }
     if (stream.isPaused()) stream.resume();
   }
 

@@ -37,6 +37,7 @@ export function spawnGatewayProcess(
   const settings = [
     ...engine,
     'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
+    'amqp.listeners=[{ host: 127.0.0.1, port: 0 }]',
     'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
     ...overrides,
   ];

@@ -2,12 +2,7 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import {
-  AMQP_HEADER,
-  AMQP_SASL_HEADER,
-  AMQP_TLS_HEADER,
-  greetAmqp,
-} from '../../../gateway/listeners/amqp-header.ts';
+import { AMQP_HEADER, AMQP_SASL_HEADER, AMQP_TLS_HEADER, greetAmqp } from '../../../gateway/listeners/amqp-header.ts';
 import { streamPair } from '../../helpers/stream-pair.ts';
 
 type Tls = Parameters<typeof greetAmqp>[1];
@@ -26,17 +21,13 @@ function greeted(tls: Tls = 'unavailable'): Greeted {
   return result;
 }
 
+/** The next bytes of a stream, as many as these. */
 async function bytesOf(stream: Duplex, count: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  stream.on('data', (chunk: Buffer) => {
-    chunks.push(chunk);
-    length += chunk.length;
-  });
-  while (length < count && !stream.destroyed) await turn();
-  stream.removeAllListeners('data');
-  stream.pause();
-  return Buffer.concat(chunks);
+  for (;;) {
+    const bytes = stream.read(count) as Buffer | null;
+    if (bytes !== null) return bytes;
+    await once(stream, 'readable');
+  }
 }
 
 async function decided(one: Greeted): Promise<string | undefined> {
