@@ -41,6 +41,11 @@ export function amqpListeners(amqp: Config['amqp'], adapter: Adapter, log: Logge
   return protocolListeners(parts, log);
 }
 
+/** The adapter's, where a listener says nothing itself. */
+export function amqpOptions(amqp: Config['amqp']): AmqpOptions {
+  return { ...amqp, maxMessageBytes: amqp.messageBytesMax };
+}
+
 /** What the listener says itself goes before what is said for all. */
 function optionsOf(amqp: Config['amqp'], listener: AmqpListenerConfig): AmqpOptions {
   const { connectTimeoutMs, idleTimeoutMs, maxFrameSizeBytes, messageBytesMax, saslMechanisms } = listener;
