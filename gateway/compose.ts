@@ -1,3 +1,5 @@
+import { AmqpAdapter } from '../adapters/amqp/v1/amqp-adapter.ts';
+import { LinkError, type Nodes } from '../adapters/amqp/v1/node.ts';
 import { GrpcAdapter } from '../adapters/grpc/grpc-adapter.ts';
 import { MqttAdapter } from '../adapters/mqtt/mqtt-adapter.ts';
 import { MQTT_ENVELOPE_READER } from '../adapters/mqtt/translate.ts';
@@ -7,6 +9,7 @@ import { DEFAULT_RETRY_POLICY } from '../core/model/consumer-group.ts';
 import { ALLOW_ALL } from '../core/ports/authorizer.ts';
 import type { Logger } from '../core/ports/logger.ts';
 import type { Config } from './config/schema.ts';
+import { amqpListeners, amqpOptions } from './listeners/amqp-listeners.ts';
 import { mqttListeners } from './listeners/mqtt-listeners.ts';
 import { TcpListener } from './listeners/tcp-listener.ts';
 import { readCertificate, selfSignedCertificate } from './security/certificate.ts';
@@ -50,21 +53,25 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
   );
   await broker.start();
   await declare(broker, config);
-  const mqtt = new MqttAdapter({ broker, options: config.mqtt, log, version: readVersion() });
+  const version = readVersion();
+  const mqtt = new MqttAdapter({ broker, options: config.mqtt, log, version });
+  const amqp = new AmqpAdapter({ broker, options: amqpOptions(config.amqp), log, nodes: NO_NODES, version });
   const { tls } = config.grpc;
   const certificate =
     tls === undefined ? await selfSignedCertificate(clock.now()) : await readCertificate(tls.certFile, tls.keyFile);
   const grpc = new GrpcAdapter({ broker, tls: certificate, log });
   mqtt.start();
+  amqp.start();
   const listeners: TcpListener[] = [];
   const stop = async (): Promise<void> => {
     for (const listener of listeners) listener.stopAccepting();
-    await Promise.all([mqtt.shutdown(config.shutdownGraceMs), grpc.shutdown(config.shutdownGraceMs)]);
+    await Promise.all([mqtt, amqp, grpc].map((adapter) => adapter.shutdown(config.shutdownGraceMs)));
     for (const listener of listeners) listener.close();
     await broker.stop();
   };
   try {
     listeners.push(...(await mqttListeners(config.mqtt, mqtt, log)));
+    listeners.push(...(await amqpListeners(config.amqp, amqp, log)));
     for (const listener of config.grpc.listeners) listeners.push(grpcListener(listener, grpc, log));
     for (const listener of listeners) await listener.listen();
   } catch (error) {
@@ -73,6 +80,12 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
   }
   return { broker, listeners, stop };
 }
+
+/** Connections and sessions only: nothing to attach to yet. */
+const NO_NODES: Nodes = {
+  openTarget: () => Promise.reject(new LinkError('amqp:not-found', 'there is nothing to attach to')),
+  openSource: () => Promise.reject(new LinkError('amqp:not-found', 'there is nothing to attach to')),
+};
 
 function grpcListener(listener: Config['grpc']['listeners'][number], grpc: GrpcAdapter, log: Logger): TcpListener {
   return new TcpListener('grpc', listener, { handleConnection: ({ socket }) => grpc.handleConnection(socket) }, log);

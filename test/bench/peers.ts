@@ -67,6 +67,7 @@ function gatewayPeer(name: string, engine: (configPath: string) => string): Peer
         `engine: ${engine(configPath)}`,
         // As Mosquitto below.
         `mqtt: { inflightMax: 1000, listeners: [ { host: 127.0.0.1, port: ${port} } ] }`,
+        'amqp: { listeners: [ ] }',
         'grpc: { listeners: [ ] }',
         '',
       ].join('\n'),
