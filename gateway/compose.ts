@@ -1,5 +1,7 @@
 import { AmqpAdapter } from '../adapters/amqp/v1/amqp-adapter.ts';
-import { LinkError, type Nodes } from '../adapters/amqp/v1/node.ts';
+import { AMQP1_ENVELOPE_READER } from '../adapters/amqp/v1/envelope-reader.ts';
+import { NodeContext } from '../adapters/amqp/v1/nodes/node-context.ts';
+import { BrokerNodes } from '../adapters/amqp/v1/nodes/nodes.ts';
 import { GrpcAdapter } from '../adapters/grpc/grpc-adapter.ts';
 import { MqttAdapter } from '../adapters/mqtt/mqtt-adapter.ts';
 import { MQTT_ENVELOPE_READER } from '../adapters/mqtt/translate.ts';
@@ -39,7 +41,7 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
       authorizer: ALLOW_ALL,
       clock,
       log,
-      envelopeReaders: [MQTT_ENVELOPE_READER],
+      envelopeReaders: [MQTT_ENVELOPE_READER, AMQP1_ENVELOPE_READER],
       onFailure,
     },
     {
@@ -55,7 +57,8 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
   await declare(broker, config);
   const version = readVersion();
   const mqtt = new MqttAdapter({ broker, options: config.mqtt, log, version });
-  const amqp = new AmqpAdapter({ broker, options: amqpOptions(config.amqp), log, nodes: NO_NODES, version });
+  const nodes = new BrokerNodes(new NodeContext(broker, config.amqp, log));
+  const amqp = new AmqpAdapter({ broker, options: amqpOptions(config.amqp), log, nodes, version });
   const { tls } = config.grpc;
   const certificate =
     tls === undefined ? await selfSignedCertificate(clock.now()) : await readCertificate(tls.certFile, tls.keyFile);
@@ -80,12 +83,6 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
   }
   return { broker, listeners, stop };
 }
-
-/** Connections and sessions only: nothing to attach to yet. */
-const NO_NODES: Nodes = {
-  openTarget: () => Promise.reject(new LinkError('amqp:not-found', 'there is nothing to attach to')),
-  openSource: () => Promise.reject(new LinkError('amqp:not-found', 'there is nothing to attach to')),
-};
 
 function grpcListener(listener: Config['grpc']['listeners'][number], grpc: GrpcAdapter, log: Logger): TcpListener {
   return new TcpListener('grpc', listener, { handleConnection: ({ socket }) => grpc.handleConnection(socket) }, log);

@@ -6,8 +6,10 @@ import { compileSqlFilter } from './sql-filter.ts';
 
 /** TAG: `a || b` or `*`. SQL92: an expression over properties. ADDRESS: an MQTT topic filter over the address. */
 export interface FilterExpression {
-  readonly type: 'TAG' | 'SQL92' | 'ADDRESS';
+  readonly type: 'TAG' | 'SQL92' | 'ADDRESS' | 'JMS';
   readonly expression: string;
+  /** An address filter that has to match besides. */
+  readonly address?: string | undefined;
 }
 
 /** Whether a message is wanted; `view` is only called by filters that look at properties. */
@@ -20,6 +22,13 @@ export const MATCH_ALL: FilterExpression = { type: 'TAG', expression: '*' };
  * @throws BrokerError ILLEGAL_FILTER_EXPRESSION
  */
 export function compileFilter(filter: FilterExpression): Filter | undefined {
+  const { address } = filter;
+  const compiled = compileExpression(filter);
+  if (address === undefined || compiled === undefined) return compiled;
+  return (message, view) => matchesAddress(address, message.address) && compiled(message, view);
+}
+
+function compileExpression(filter: FilterExpression): Filter | undefined {
   switch (filter.type) {
     case 'TAG':
       return compileTagFilter(filter.expression);
@@ -28,6 +37,7 @@ export function compileFilter(filter: FilterExpression): Filter | undefined {
         throw new BrokerError('ILLEGAL_FILTER_EXPRESSION', `not an address filter: ${filter.expression}`);
       }
       return (message) => matchesAddress(filter.expression, message.address);
+    case 'JMS':
     case 'SQL92':
       return compileSqlFilter(filter.expression);
   }

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import type { RoutedFields } from '../../../core/broker.ts';
 import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
@@ -25,6 +26,14 @@ const SYSTEM_ROOM = 256;
 const PRIORITY_MAX = NO_PRIORITY - 1;
 /** The latest time a Date can be. */
 const TIME_MAX_MS = 8.64e15;
+
+/** What a message gets besides what its publisher said. */
+export interface AddedFields {
+  /** What the route of its address says. */
+  readonly routed?: Pick<RoutedFields, 'tag' | 'messageGroup' | 'keys'> | undefined;
+  /** The client, where its own subscriptions do not want what it publishes. */
+  readonly publisher?: string | undefined;
+}
 
 /**
  * Turns AMQP messages into core messages, in one copy and without making strings. `scan` looks at one, `message` makes it.
@@ -77,21 +86,22 @@ export class InboundTranslator {
    * The message scanned, with bytes of its own.
    * @param address UTF-8, at most 65,535 bytes
    * @param isDerived whether the gateway made the address up
+   * @param added what the message gets besides, where its publisher said nothing
    */
-  message(address: Buffer, isDerived: boolean, nowMs: number): Message {
+  message(address: Buffer, isDerived: boolean, nowMs: number, added?: AddedFields): Message {
     const { sections, hints, bodyStart } = this;
     const bareStart = bareStartOf(sections, this.end);
     const isWhole = this.form === BodyForm.whole;
     const copied = this.end - bareStart;
     const start = this.reserve(
-      MESSAGE_HEADER_BYTES + this.systemRoom() + 2 + address.length + 1 + copied * (isWhole ? 2 : 1),
+      MESSAGE_HEADER_BYTES + this.systemRoom() + addedRoom(added) + 2 + address.length + 1 + copied * (isWhole ? 2 : 1),
     );
     const target = this.arena;
     const systemStart = start + MESSAGE_HEADER_BYTES;
     const bornAt = this.timeOf(PropertyIndex.creationTime) || nowMs;
     const expiresAt = this.expiresAt(nowMs);
     const deliverAt = hints.deliverAt(nowMs);
-    let at = this.writeSystem(target, systemStart, expiresAt, deliverAt);
+    let at = this.writeSystem(target, systemStart, expiresAt, deliverAt, added);
     const systemBytes = at - systemStart;
     target[at++] = address.length >>> 8;
     target[at++] = address.length & 0xff;
@@ -162,7 +172,13 @@ export class InboundTranslator {
     return next;
   }
 
-  private writeSystem(target: Buffer, at: number, expiresAt: number, deliverAt: number): number {
+  private writeSystem(
+    target: Buffer,
+    at: number,
+    expiresAt: number,
+    deliverAt: number,
+    added: AddedFields | undefined,
+  ): number {
     const { system, hints, buffer } = this;
     const { starts, ends } = this.properties;
     system.begin(target, at);
@@ -175,7 +191,20 @@ export class InboundTranslator {
     if (hints.bornHost !== undefined) system.text(SystemField.bornHost, hints.bornHost);
     if (expiresAt > 0) system.time(SystemField.expiresAt, expiresAt);
     if (deliverAt > 0) system.time(SystemField.deliverAt, deliverAt);
+    if (added !== undefined) this.writeAdded(added);
     return system.at;
+  }
+
+  private writeAdded({ routed, publisher }: AddedFields): void {
+    const { system, hints, properties } = this;
+    if (publisher !== undefined) system.text(SystemField.publisher, publisher);
+    if (routed === undefined) return;
+    const { tag, messageGroup, keys } = routed;
+    if (tag !== undefined && properties.starts[PropertyIndex.subject]! < 0) system.text(SystemField.tag, tag);
+    if (messageGroup !== undefined && properties.starts[PropertyIndex.groupId]! < 0) {
+      system.text(SystemField.messageGroup, messageGroup);
+    }
+    if (hints.keysStart < 0 && hints.keys.length === 0) for (const key of keys) system.text(SystemField.key, key);
   }
 
   /** An empty text is no tag and no message group. */
@@ -232,6 +261,19 @@ export class InboundTranslator {
     }
     return this.used;
   }
+}
+
+/** Bytes of the fields at most. */
+function addedRoom(added: AddedFields | undefined): number {
+  if (added === undefined) return 0;
+  const { routed, publisher = '' } = added;
+  let room = textRoom(publisher) + textRoom(routed?.tag) + textRoom(routed?.messageGroup);
+  for (const key of routed?.keys ?? []) room += textRoom(key);
+  return room;
+}
+
+function textRoom(text = ''): number {
+  return 5 + 3 * text.length;
 }
 
 function formOfValue(code: number): BodyForm {

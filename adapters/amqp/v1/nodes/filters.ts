@@ -19,8 +19,9 @@ export function readFilters({ filters }: Source): SourceFilters {
   const accepted = new Map<string, Filter>();
   for (const [name, filter] of filters) {
     if (isSelector(name, filter) && filter.value.type === 'string') {
-      selector = { type: 'JMS', expression: filter.value.value };
-      compileFilter(selector);
+      const expression: FilterExpression = { type: 'JMS', expression: filter.value.value };
+      compileFilter(expression);
+      selector = expression;
     } else if (NO_LOCAL.has(filter.descriptor) || (filter.descriptor === undefined && name === 'no-local')) noLocal = true;
     else continue;
     accepted.set(name, filter);

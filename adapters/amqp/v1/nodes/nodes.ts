@@ -210,7 +210,7 @@ export class BrokerNodes implements Nodes {
 function filterOf(address: string | undefined, { selector }: SourceFilters): FilterExpression {
   if (address === undefined) return selector ?? MATCH_ALL;
   if (selector === undefined) return { type: 'ADDRESS', expression: address };
-  return { type: 'JMS', expression: selector.expression, address };
+  return { ...selector, address };
 }
 
 /** The source as we answer it: with what is honoured of what the client asked for. */
