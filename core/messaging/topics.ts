@@ -80,6 +80,11 @@ export class Topics {
     return this.put({ name, ...this.defaults(name) });
   }
 
+  /** What routes say of a topic that is not there yet. */
+  defaultsOf(name: string): ReturnType<TopicDefaults> {
+    return this.defaults(name);
+  }
+
   /** The message types the topic takes, never empty. */
   acceptedTypes(spec: TopicSpec): readonly MessageType[] {
     return spec.type === 'MIXED' ? this.mixed : [spec.type];

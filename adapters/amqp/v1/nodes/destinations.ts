@@ -3,7 +3,7 @@ import { encodeTopicName } from '../../../../core/model/names.ts';
 import { LinkError } from '../node.ts';
 import { parseAddress, type NodeAddress } from './address.ts';
 import type { NodeContext } from './node-context.ts';
-import type { TemporaryQueue } from './temporary-queue.ts';
+import type { TemporaryNode } from './temporary-nodes.ts';
 
 /** Where messages go. */
 export type Destination =
@@ -19,7 +19,7 @@ export type Destination =
     }
   /** As its bindings say, which may change at any time. */
   | { readonly kind: 'exchange'; readonly exchange: Exchange; readonly key: string | undefined }
-  | { readonly kind: 'temporary'; readonly queue: TemporaryQueue };
+  | { readonly kind: 'temporary'; readonly node: TemporaryNode };
 
 /** Addresses that messages name themselves and that are kept ready; beyond that all are looked up anew. */
 const KNOWN_MAX = 10_000;
@@ -36,7 +36,7 @@ export class Destinations {
   /** Of an address that was resolved before. */
   peek(address: string): Destination | undefined {
     const known = this.known.get(address);
-    if (known?.kind !== 'temporary' || this.context.temporary.get(known.queue.name) !== undefined) return known;
+    if (known?.kind !== 'temporary' || this.context.temporary.get(known.node.name) !== undefined) return known;
     this.known.delete(address);
     return undefined;
   }
@@ -64,8 +64,8 @@ export class Destinations {
     const { broker, queues, temporary } = this.context;
     switch (node.kind) {
       case 'queue': {
-        const queue = temporary.get(node.queue);
-        if (queue !== undefined) return { kind: 'temporary', queue };
+        const made = temporary.get(node.queue);
+        if (made !== undefined) return { kind: 'temporary', node: made };
         const { topic } = await queues.use(node.queue);
         return topicDestination(topic, undefined, undefined);
       }
@@ -87,7 +87,7 @@ export class Destinations {
 
   private async topic(name: string, address: string | undefined): Promise<Destination> {
     const topic = encodeTopicName(name);
-    await this.context.broker.topics.use(topic);
+    await this.context.queues.useTopic(topic);
     return topicDestination(topic, address === '' ? undefined : address, undefined);
   }
 

@@ -72,16 +72,16 @@ export class BrokerNodes implements Nodes {
   /** A temporary queue that lives as long as the link that made it, whichever way that goes (AMQP 3.5.10). */
   private temporaryTarget(target: Target, link: IncomingLink): TargetNode {
     const { temporary } = this.context;
-    const queue = temporary.create();
-    const made = { ...target, address: temporaryAddress(queue) };
-    return new StoreTarget(this.context, link, made, { kind: 'temporary', queue }, () => temporary.delete(queue));
+    const node = temporary.create(target.capabilities);
+    const made = { ...target, address: temporaryAddress(node) };
+    return new StoreTarget(this.context, link, made, { kind: 'temporary', node }, () => temporary.delete(node));
   }
 
   private temporarySource(source: Source, link: OutgoingLink): SourceNode {
     const { temporary } = this.context;
-    const queue = temporary.create();
-    const made = { ...granted(source, undefined), address: temporaryAddress(queue) };
-    return new TemporarySource(this.context, link, made, queue, () => temporary.delete(queue));
+    const node = temporary.create(source.capabilities);
+    const made = { ...granted(source, undefined), address: temporaryAddress(node) };
+    return new TemporarySource(this.context, link, made, node.read().queue, () => temporary.delete(node));
   }
 
   private async namedSource(source: Source, attach: Attach, link: OutgoingLink): Promise<SourceNode> {
@@ -95,13 +95,15 @@ export class BrokerNodes implements Nodes {
       case 'management':
         return context.requests.source(source, attach, link);
       case 'queue': {
-        const queue = context.temporary.get(node.queue);
-        if (queue !== undefined) return new TemporarySource(context, link, granted(source, filters), queue);
+        const made = context.temporary.get(node.queue)?.read();
+        if (made !== undefined) {
+          return new TemporarySource(context, link, granted(source, undefined), made.queue, made.leave);
+        }
         return this.groupSource(await context.queues.use(node.queue), source, filters, attach, link);
       }
       case 'group': {
         const names = { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
-        await context.broker.topics.use(names.topic);
+        await context.queues.useTopic(names.topic);
         await context.queues.useGroup(names.group);
         return this.groupSource(names, source, filters, attach, link);
       }
@@ -144,7 +146,12 @@ export class BrokerNodes implements Nodes {
     const { context } = this;
     const { topic, address } = this.topicOf(node);
     this.authorize(link, 'SUB', { kind: 'topic', topic, address });
-    await context.broker.topics.use(topic);
+    await context.queues.useTopic(topic);
+    if (filters.noLocal) {
+      const { owner } = link.peer;
+      context.noLocal.add(owner);
+      link.session.onConnectionEnd(() => context.noLocal.delete(owner));
+    }
     const terms = { topic, address, selector: filters.selector?.expression, noLocal: filters.noLocal };
     const { group, leave } = await context.subscriptions.join(link, source, terms);
     const reading: Reading = {

@@ -65,7 +65,7 @@ function topicOf(destination: Destination): string {
     case 'exchange':
       return encodeTopicName(destination.exchange.name);
     case 'temporary':
-      return destination.queue.name;
+      return destination.node.name;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Broker } from '../../../../core/broker.ts';
 import type { RetryPolicy } from '../../../../core/model/consumer-group.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
-import { QUEUE_RETENTION } from '../../../../core/model/topic.ts';
+import { QUEUE_RETENTION, type Retention } from '../../../../core/model/topic.ts';
 
 /** As other AMQP brokers do: what comes back, comes back at once. */
 export const RETRY_AT_ONCE: RetryPolicy = { attemptsMax: 10, backoff: { kind: 'listed', delaysMs: [0] } };
@@ -26,7 +26,7 @@ export class Queues {
    */
   async use(queue: string): Promise<QueueNames> {
     const name = encodeTopicName(queue);
-    await this.useTopic(name);
+    await this.useTopic(name, QUEUE_RETENTION);
     await this.useGroup(name);
     return { topic: name, group: name };
   }
@@ -38,9 +38,10 @@ export class Queues {
     else await groups.put({ name: group, retry: RETRY_AT_ONCE });
   }
 
-  private async useTopic(topic: string): Promise<void> {
+  /** A topic; a new one has a single message queue, because AMQP clients expect the order in which they sent. */
+  async useTopic(topic: string, retention?: Retention): Promise<void> {
     const { topics, options } = this.broker;
     if (topics.get(topic) !== undefined || !options.topics.autoCreate) await topics.use(topic);
-    else await topics.put({ name: topic, queues: 1, retention: QUEUE_RETENTION });
+    else await topics.put({ queues: 1, ...topics.defaultsOf(topic), name: topic, ...(retention && { retention }) });
   }
 }

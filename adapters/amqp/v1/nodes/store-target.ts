@@ -16,7 +16,7 @@ import type { Destination } from './destinations.ts';
 import type { NodeContext } from './node-context.ts';
 import { copiesFor, copyOf, outgoingFor } from './outgoing.ts';
 import type { Publisher } from './publishing.ts';
-import type { TemporaryQueue } from './temporary-queue.ts';
+import type { TemporaryNode } from './temporary-nodes.ts';
 
 /** Bytes that one link may have on their way to the storage before its client gets no more credit. */
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
@@ -44,6 +44,7 @@ export class StoreTarget implements TargetNode, Publisher {
   private readonly batches = new Map<number, BatchInFlight>();
   /** Transfers behind one whose destination has to be looked up first: order is kept on a link. */
   private behind: (() => void)[] | undefined;
+  private resolving: Promise<unknown> = Promise.resolve();
   private inFlightBytes = 0;
   private isWithheld = false;
   private full: Disposable | undefined;
@@ -75,6 +76,7 @@ export class StoreTarget implements TargetNode, Publisher {
   ): void {
     if (this.behind !== undefined) {
       this.behind.push(() => this.deliver(deliveryId, settled, messageFormat, buffer, start, end, state));
+      this.expect(state);
       return;
     }
     const id = settled ? SETTLED : deliveryId;
@@ -128,7 +130,7 @@ export class StoreTarget implements TargetNode, Publisher {
     const known = this.context.destinations.peek(to);
     if (known !== undefined) return known;
     const behind: (() => void)[] = (this.behind = []);
-    this.context.destinations
+    this.resolving = this.context.destinations
       .resolve(to, [])
       .then((destination) => this.put(destination, id, buffer, start, end, state))
       .catch((error: unknown) => this.answer(id, this.rejection(error)))
@@ -136,7 +138,13 @@ export class StoreTarget implements TargetNode, Publisher {
         this.behind = undefined;
         for (const deliver of behind) deliver();
       });
+    this.expect(state);
     return undefined;
+  }
+
+  /** The transaction must not end before what waits here has got to it. */
+  private expect(state: DeliveryState | undefined): void {
+    if (state?.kind === 'transactional') this.context.transactions.expect(state.txnId, this.resolving);
   }
 
   private put(
@@ -149,7 +157,7 @@ export class StoreTarget implements TargetNode, Publisher {
   ): void {
     const { context, link } = this;
     const outgoing = outgoingFor(context, destination, buffer, start, end, link.peer);
-    if (destination.kind === 'temporary') this.offer(destination.queue, id, outgoing.message, state);
+    if (destination.kind === 'temporary') this.offer(destination.node, id, outgoing.message, state);
     else if (destination.kind === 'exchange') this.routeTo(destination, id, outgoing, state);
     else if (state?.kind === 'transactional') this.answerWith(id, context.transactions.send(link, state, outgoing));
     else {
@@ -159,12 +167,12 @@ export class StoreTarget implements TargetNode, Publisher {
     }
   }
 
-  private offer(queue: TemporaryQueue, id: number, message: Message, state: DeliveryState | undefined): void {
-    if (state?.kind !== 'transactional') this.answer(id, queue.offer(message) ? ACCEPTED : QUEUE_FULL);
+  private offer(node: TemporaryNode, id: number, message: Message, state: DeliveryState | undefined): void {
+    if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
     else {
       const copy = copyOf(message);
       const { transactions } = this.context;
-      this.answerWith(id, transactions.sendLater(this.link, state, copy.bytes, () => queue.offer(copy)));
+      this.answerWith(id, transactions.sendLater(this.link, state, copy.bytes, () => node.offer(copy)));
     }
   }
 

@@ -26,6 +26,8 @@ class Transaction {
   readonly retirements: Retirement[] = [];
   /** What is to be done when all of it is durable. */
   readonly afterwards: (() => unknown)[] = [];
+  /** What belongs to it and cannot be held yet. */
+  readonly coming = new Set<Promise<unknown>>();
   bytes = 0;
   /** Why it can only be rolled back. */
   broken: AmqpError | undefined;
@@ -76,6 +78,14 @@ export class Transactions {
     return this.taken(transaction);
   }
 
+  /** Something of the transaction is on its way to it: discharge waits for that. */
+  expect(txnId: Buffer, work: Promise<unknown>): void {
+    const coming = this.open.get(keyOf(txnId))?.coming;
+    if (coming === undefined) return;
+    coming.add(work);
+    void work.finally(() => coming.delete(work));
+  }
+
   /** Holds what is not stored until discharge. */
   sendLater(link: Link, { txnId }: TransactionalState, bytes: number, send: () => unknown) {
     const transaction = this.find(link, txnId);
@@ -100,6 +110,7 @@ export class Transactions {
   async discharge(owner: string, txnId: Buffer, fail: boolean): Promise<BrokerOutcome<undefined> | AmqpError> {
     const transaction = this.open.get(keyOf(txnId));
     if (transaction === undefined || transaction.owner !== owner) return unknownId();
+    while (transaction.coming.size > 0) await Promise.allSettled(transaction.coming);
     this.close(transaction);
     if (fail || transaction.broken !== undefined) {
       this.rollBack(transaction);
