@@ -433,6 +433,12 @@ t.test('fields inside of fields, and values out of range', async (t) => {
   t.match(attach(13, { type: 'map', value: [[uintValue(1), NULL_VALUE]] }), /attach.properties is uint, not symbol/);
   t.equal(attach(13, { type: 'map', value: [[stringValue('a'), NULL_VALUE]] }), 'none', 'a string as key');
 
+  t.match(attach(13, { type: 'map', value: [[stringValue('é'), NULL_VALUE]] }), /ASCII/, 'one that is no symbol');
+  t.match(attach(12, stringValue('é')), /ASCII/);
+  t.match(attach(12, { type: 'array', elementType: 'string', value: [stringValue('é')] }), /array of string/);
+  t.equal(attach(12, { type: 'array', elementType: 'string', value: [stringValue('a')] }), 'none');
+  t.equal(attach(10, ulongValue(2n ** 64n - 1n)), 'none', 'no limit as some say it');
+
   const state = (field: AmqpValue): string =>
     refusal(frame(encodeValue(composite(0x15, booleanValue(true), uintValue(1), ...nulls(2), field))));
   t.match(state(composite(0x23, uintValue(1))), /^amqp:invalid-field: received.section-offset is missing/);
