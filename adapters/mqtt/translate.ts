@@ -24,6 +24,7 @@ import type { Properties, Will } from './codec/packet.ts';
 import { encodeProperties, readProperties } from './codec/properties.ts';
 import { PropertyOwner } from './codec/property-table.ts';
 import type { PublishView } from './codec/publish-view.ts';
+import { STRING_BYTES_MAX } from './codec/utf8.ts';
 import type { RouteAddition } from './route-addition.ts';
 
 /** Memory that incoming messages are written to, one after the other; the messages keep their chunk alive. */
@@ -247,8 +248,10 @@ function isMqtt(message: Message): boolean {
 function asMqttMessage(view: MessageView): Message {
   const properties: Properties = { userProperties: userProperties(view) };
   if (view.text) properties.payloadFormatIndicator = 1;
-  if (view.contentType !== undefined) properties.contentType = view.contentType;
-  if (view.correlationId !== undefined) properties.correlationData = Buffer.from(view.correlationId);
+  if (view.contentType !== undefined && isMqttText(view.contentType)) properties.contentType = view.contentType;
+  if (view.correlationId !== undefined && view.correlationId.length <= STRING_BYTES_MAX) {
+    properties.correlationData = Buffer.from(view.correlationId);
+  }
   if (view.replyTo !== undefined && isTopicName(view.replyTo)) properties.responseTopic = view.replyTo;
   const bytes = encodeProperties(properties, PropertyOwner.publish);
   return encodeMessage({
@@ -276,11 +279,16 @@ function userProperties(view: MessageView): [string, string][] {
   add('traceparent', view.traceContext);
   add('dead-letter-topic', view.deadLetter?.topic);
   add('dead-letter-message-id', view.deadLetter?.messageId);
-  return properties;
+  return properties.filter(([key, value]) => isMqttText(key) && isMqttText(value));
+}
+
+/** Whether MQTT can say it: other protocols have longer texts, and null characters in them [MQTT-1.5.4-2]. */
+function isMqttText(text: string): boolean {
+  return !text.includes('\0') && Buffer.byteLength(text) <= STRING_BYTES_MAX;
 }
 
 function isTopicName(text: string): boolean {
-  return text.length > 0 && !/[+#\0]/.test(text);
+  return text.length > 0 && !/[+#]/.test(text) && isMqttText(text);
 }
 
 /**

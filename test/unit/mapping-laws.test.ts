@@ -33,7 +33,9 @@ const NOW_MS = 1_700_000_000_000;
 const RUNS = 400;
 const clock = new ManualClock(NOW_MS);
 const routes = new Routes([]);
-const readers = new Map([MQTT_ENVELOPE_READER, AMQP1_ENVELOPE_READER].map((reader: EnvelopeReader) => [reader.protocol, reader]));
+const readers = new Map(
+  [MQTT_ENVELOPE_READER, AMQP1_ENVELOPE_READER].map((reader: EnvelopeReader) => [reader.protocol, reader]),
+);
 
 function viewOf(message: Message): MessageView {
   return viewMessage(message, readers);
@@ -67,23 +69,24 @@ const mqtt: Protocol<MqttPublish> = {
     const maybe = <T>(value: T): T | undefined => (random.chance(0.4) ? value : undefined);
     const names = ['p', 'é', 'p', '', 'tracestate', 'gantry-keys', 'gantry-tag', 'content-type', 'KEYS', 'reply-to'];
     const fields = ['tag', 'keys', 'message-id', 'message-group', 'priority', 'traceparent'];
-    const valueOf = (name: string): string => (name === 'priority' ? '7' : random.pick(['x', 'k1', `y${random.text(4)}`]));
+    const valueOf = (name: string): string =>
+      name === 'priority' ? '7' : random.pick(['x', 'k1', `y${random.text(4)}`]);
     const user: [string, string][] = [];
     for (let i = random.int(0, 6); i > 0; i--) user.push([random.pick(names), random.text(6)]);
     for (const name of random.some(fields, 0.3)) user.push([name, valueOf(name)]);
-    const properties: Properties = {
+    const properties = definedOnly({
       userProperties: user,
       payloadFormatIndicator: maybe(1 as const),
       messageExpiryIntervalS: maybe(random.int(1, 1000)),
       contentType: maybe(random.pick(['text/plain', 'té/xt', 'application/vnd.amqp'])),
       correlationData: maybe(random.pick([Buffer.from('c-1'), random.bytes(8)])),
       responseTopic: maybe(random.pick(['response/c/1', 'a//b', '$reply/q/x', 'é/ü', '/lead'])),
-    };
+    }) as Properties;
     return {
       topicName: random.pick(['devices/7', 'a//b', 'é/x', 'T']),
       payload: Buffer.from(random.text(12)),
       qos: random.pick([0, 1, 2]),
-      properties: definedOnly(properties),
+      properties,
     };
   },
   receive({ topicName, payload, qos, properties }) {
@@ -125,7 +128,7 @@ const mqtt: Protocol<MqttPublish> = {
     const user =
       by === 'mqtt'
         ? userProperties
-        : [...userProperties.filter((one) => !isField(one)), ...userProperties.filter(isField).sort()];
+        : [...userProperties.filter((one) => !isField(one)), ...userProperties.filter(isField).toSorted(byName)];
     return { topicName, payload, user, ...others };
   },
 };
@@ -172,7 +175,18 @@ const service = loadMessagingService();
 const rocketmq: Protocol<GrpcMessage> = {
   random(random) {
     const maybe = <T extends object>(value: T): T | object => (random.chance(0.4) ? value : {});
-    const names = ['p', 'é', 'keys', 'tag', 'priority', 'traceparent', 'tracestate', 'gantry-tag', 'gantry-keys', 'message-id'];
+    const names = [
+      'p',
+      'é',
+      'keys',
+      'tag',
+      'priority',
+      'traceparent',
+      'tracestate',
+      'gantry-tag',
+      'gantry-keys',
+      'message-id',
+    ];
     const userProperties: Record<string, string> = {};
     for (let i = random.int(0, 6); i > 0; i--) userProperties[random.pick(names)] = random.text(6);
     for (const name of random.some(['content-type', 'reply-to', 'correlation-id'], 0.3)) {
@@ -215,23 +229,53 @@ const rocketmq: Protocol<GrpcMessage> = {
     // MQTT has no place for where and when it was born, and tells nobody when it was to be delivered.
     const { bornTimestamp, bornHost, deliveryTimestamp } = others;
     const born = by === 'mqtt' ? {} : { bornTimestamp, bornHost, deliveryTimestamp };
-    return { messageId, keys, tag, messageGroup, traceContext, priority, ...born, userProperties: sorted(userProperties), body };
+    return {
+      messageId,
+      keys,
+      tag,
+      messageGroup,
+      traceContext,
+      priority,
+      ...born,
+      userProperties: sorted(userProperties),
+      body,
+    };
   },
 };
 
+function byName([one]: readonly [string, unknown], [other]: readonly [string, unknown]): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
 function sorted(properties: object): object {
-  return Object.fromEntries(Object.entries(properties).sort(([one], [other]) => (one < other ? -1 : 1)));
+  return Object.fromEntries(Object.entries(properties).toSorted(byName));
 }
 
 const PROTOCOLS: Readonly<Record<string, Protocol<never>>> = { mqtt, amqp, rocketmq } as never;
 
 /** What every protocol has to get across, in the words of the core. */
 function coreOf(message: StoredMessage): object {
-  const { address, body, keys, tag, messageId, messageGroup, priority, ...others } = viewOf(message);
-  const { expiresAt, contentType, correlationId, replyTo, traceContext, text, properties } = others;
-  const own = properties.filter(([key]) => key !== 'gantry-types' && key !== 'gantry-amqp');
+  const view = viewOf(message);
+  const { address, body, keys, tag, messageId, messageGroup, priority, contentType, replyTo, traceContext, text } =
+    view;
+  const fields = {
+    address,
+    body,
+    keys,
+    tag,
+    messageId,
+    messageGroup,
+    priority,
+    contentType,
+    replyTo,
+    traceContext,
+    text,
+  };
+  const { expiresAt, correlationId } = view;
+  const own = view.properties.filter(([key]) => key !== 'gantry-types' && key !== 'gantry-amqp');
   return {
-    ...{ address, body, keys, tag, messageId, messageGroup, priority, contentType, replyTo, traceContext, text, own },
+    ...fields,
+    own,
     correlationId: correlationId === undefined ? undefined : Buffer.from(correlationId),
     // MQTT counts in seconds, rounded up.
     expiresInS: expiresAt === 0 ? 0 : Math.ceil((expiresAt - NOW_MS) / 1000),

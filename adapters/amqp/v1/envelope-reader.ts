@@ -139,6 +139,8 @@ class EnvelopeView {
         return 'encoded';
       case BodyForm.none:
         return body.isPresent ? 'null' : 'none';
+      case BodyForm.whole:
+        break;
     }
     if (bodyDescriptor === Descriptor.data) return dataLengths.length === 1 ? undefined : dataLengths;
     if (bodyDescriptor === 0) return 'none';
@@ -193,7 +195,9 @@ class EnvelopeView {
   }
 
   private annotation(name: string): AmqpValue | undefined {
-    return this.annotations.find(([key]) => (key.type === 'symbol' || key.type === 'string') && key.value === name)?.[1];
+    return this.annotations.find(
+      ([key]) => (key.type === 'symbol' || key.type === 'string') && key.value === name,
+    )?.[1];
   }
 
   private textAnnotation(name: string): string | undefined {

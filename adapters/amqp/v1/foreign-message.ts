@@ -3,7 +3,6 @@ import type { Message, Property } from '../../../core/model/message.ts';
 import type { MessageView } from '../../../core/model/message-view.ts';
 import { plainBody } from '../../../core/model/plain-body.ts';
 import { Descriptor } from './codec/descriptors.ts';
-import { PROPERTY_COUNT, PropertyIndex } from './codec/message-properties.ts';
 import { readValue } from './codec/reader.ts';
 import type { AmqpValue } from './codec/values.ts';
 import { Writer } from './codec/writer.ts';
@@ -91,7 +90,9 @@ class ForeignBuilder {
     const { view, from } = this;
     const annotations: ValuePair[] = [...restoredMap(this.facts.annotations)];
     const add = (name: string, value: AmqpValue): void => {
-      const isThere = annotations.some(([key]) => (key.type === 'symbol' || key.type === 'string') && key.value === name);
+      const isThere = annotations.some(
+        ([key]) => (key.type === 'symbol' || key.type === 'string') && key.value === name,
+      );
       if (!isThere) annotations.push([symbol(name), value]);
     };
     if (from !== undefined) {
@@ -99,7 +100,8 @@ class ForeignBuilder {
       if (view.deliverAt > 0) add(Annotation.deliveryTime, { type: 'long', value: BigInt(Math.floor(view.deliverAt)) });
       if (view.bornHost !== undefined) add(Annotation.bornHost, string(view.bornHost));
       const replyTo = this.replyTo();
-      if (replyTo !== undefined && replyTopicOf(replyTo) !== view.replyTo) add(Annotation.replyTo, string(view.replyTo!));
+      if (replyTo !== undefined && replyTopicOf(replyTo) !== view.replyTo)
+        add(Annotation.replyTo, string(view.replyTo!));
       if (view.contentType !== undefined && !ASCII.test(view.contentType)) {
         add(Annotation.contentType, string(view.contentType));
       }
@@ -118,36 +120,29 @@ class ForeignBuilder {
     }
   }
 
+  /** In the order of AMQP 3.2.4; what is left out at the end need not be there. */
   private propertyList(): readonly AmqpValue[] {
     const { view, facts, types, from } = this;
-    const list: AmqpValue[] = new Array<AmqpValue>(PROPERTY_COUNT).fill(NULL);
-    const set = (index: PropertyIndex, value: AmqpValue | undefined): void => {
-      if (value !== undefined) list[index] = value;
-    };
     const messageId = this.orEmpty('messageId', view.messageId);
-    set(PropertyIndex.messageId, messageId === undefined ? undefined : idOf(messageId, types.messageId));
-    const userId = facts.userId === undefined ? undefined : base64Bytes(facts.userId);
-    set(PropertyIndex.userId, userId === undefined ? undefined : { type: 'binary', value: userId });
-    set(PropertyIndex.to, optional('string', from === undefined ? facts.to : view.address));
-    set(PropertyIndex.subject, optional('string', this.orEmpty('subject', view.tag)));
-    set(PropertyIndex.replyTo, optional('string', this.replyTo()));
     const { correlationId } = view;
-    set(
-      PropertyIndex.correlationId,
+    const isOurs = from !== undefined;
+    const fields: readonly (AmqpValue | undefined)[] = [
+      messageId === undefined ? undefined : idOf(messageId, types.messageId),
+      binary(facts.userId),
+      optional('string', isOurs ? view.address : facts.to),
+      optional('string', this.orEmpty('subject', view.tag)),
+      optional('string', this.replyTo()),
       correlationId === undefined ? undefined : correlationOf(Buffer.from(correlationId), types.correlationId),
-    );
-    set(PropertyIndex.contentType, optional('symbol', this.contentType()));
-    set(PropertyIndex.contentEncoding, optional('symbol', facts.contentEncoding));
-    const [expiresAt, bornAt] =
-      from === undefined ? [facts.absoluteExpiryTime, facts.creationTime] : [timeText(view.expiresAt), timeText(view.bornAt)];
-    set(PropertyIndex.absoluteExpiryTime, timestamp(expiresAt));
-    set(PropertyIndex.creationTime, timestamp(bornAt));
-    set(PropertyIndex.groupId, optional('string', this.orEmpty('groupId', view.messageGroup)));
-    const { groupSequence } = facts;
-    set(PropertyIndex.groupSequence, groupSequence === undefined ? undefined : { type: 'uint', value: groupSequence });
-    set(PropertyIndex.replyToGroupId, optional('string', facts.replyToGroupId));
-    while (list.length > 0 && list.at(-1) === NULL) list.pop();
-    return list;
+      optional('symbol', this.contentType()),
+      optional('symbol', facts.contentEncoding),
+      timestamp(isOurs ? timeText(view.expiresAt) : facts.absoluteExpiryTime),
+      timestamp(isOurs ? timeText(view.bornAt) : facts.creationTime),
+      optional('string', this.orEmpty('groupId', view.messageGroup)),
+      facts.groupSequence === undefined ? undefined : { type: 'uint', value: facts.groupSequence },
+      optional('string', facts.replyToGroupId),
+    ];
+    const last = fields.findLastIndex((field) => field !== undefined);
+    return fields.slice(0, last + 1).map((field) => field ?? NULL);
   }
 
   /** The client's own words for it where they still mean the same. */
@@ -199,6 +194,11 @@ function restoredMap(base64: string | undefined): readonly ValuePair[] {
     // Someone else's text under our name.
     return [];
   }
+}
+
+function binary(base64: string | undefined): AmqpValue | undefined {
+  const value = base64 === undefined ? undefined : base64Bytes(base64);
+  return value === undefined ? undefined : { type: 'binary', value };
 }
 
 function string(value: string): AmqpValue {

@@ -71,7 +71,8 @@ export class MessageHints {
       const valueStart = reader.at;
       const code = buffer[keyStart];
       reader.skip('message-annotations');
-      if ((code === Code.sym8 || code === Code.str8) && buffer[keyStart + 2] === X) this.annotation(buffer, keyStart + 2, valueStart);
+      if ((code === Code.sym8 || code === Code.str8) && buffer[keyStart + 2] === X)
+        this.annotation(buffer, keyStart + 2, valueStart);
     }
     this.leaveMap(section.end, 'message-annotations');
   }

@@ -119,17 +119,7 @@ export class InboundTranslator {
       (deliverAt > 0 ? MessageFlag.hasDeliveryTime : 0);
     const priority = hints.priority < 0 ? NO_PRIORITY : Math.min(hints.priority, PRIORITY_MAX);
     const envelopeBytes = envelopeEnd - envelopeStart;
-    writeMessageHeader(
-      target,
-      start,
-      flags,
-      EnvelopeProtocol.amqp1,
-      priority,
-      bornAt,
-      systemBytes,
-      0,
-      envelopeBytes,
-    );
+    writeMessageHeader(target, start, flags, EnvelopeProtocol.amqp1, priority, bornAt, systemBytes, 0, envelopeBytes);
     this.used = at;
     return new Message(target, start, at);
   }

@@ -140,7 +140,12 @@ t.test('what is wrong inside of a section is not read, and passed on to AMQP cli
   const bad = Buffer.from([0, 0x53, 0x74, 0xc1, 6, 2, 0xa1, 1, 0x70, 0xa1, 0]);
   bad[bad.length - 2] = 0xff;
   const good = bytesOf([propertiesOf({ correlationId: str('c') })]);
-  const bytes = Buffer.concat([good, Buffer.from([0, 0x53, 0x74, 0xc1, 6, 2, 0xa1, 1, 0x70, 0xa1, 1]), Buffer.from([0xff]), bytesOf([DATA])]);
+  const bytes = Buffer.concat([
+    good,
+    Buffer.from([0, 0x53, 0x74, 0xc1, 6, 2, 0xa1, 1, 0x70, 0xa1, 1]),
+    Buffer.from([0xff]),
+    bytesOf([DATA]),
+  ]);
   bytes[good.length + 4] = 7;
   const message = received(bytes);
   t.same(delivered(message).bare, bytes);
@@ -163,7 +168,11 @@ t.test('header, annotations and properties become fields of the core', async (t)
 });
 
 t.test('durable decides the quality, and a peer that is silent about it gets silence', async (t) => {
-  for (const [value, qos] of [[bool(false), 0], [bool(true), 1], [NULL, 1]] as const) {
+  for (const [value, qos] of [
+    [bool(false), 0],
+    [bool(true), 1],
+    [NULL, 1],
+  ] as const) {
     const message = sent(['header', { type: 'list', value: [value] }], DATA);
     t.equal(message.qos, qos);
     t.same(readMessage(delivered(message).whole).header[0], value);
@@ -201,7 +210,8 @@ t.test('the earlier of ttl and absolute-expiry-time counts, and the time that re
 });
 
 t.test('a delivery time in any of its forms', async (t) => {
-  const at = (name: string, value: AmqpValue) => sent(['messageAnnotations', mapOf({ [name]: value }, sym)], DATA).deliverAt;
+  const at = (name: string, value: AmqpValue) =>
+    sent(['messageAnnotations', mapOf({ [name]: value }, sym)], DATA).deliverAt;
   const long = (value: number): AmqpValue => ({ type: 'long', value: BigInt(value) });
   t.equal(at('x-opt-delivery-time', long(NOW_MS + 1)), NOW_MS + 1);
   t.equal(at('x-opt-delivery-time', time(NOW_MS + 1)), NOW_MS + 1);
@@ -221,12 +231,28 @@ t.test('the header says how often it was tried', async (t) => {
 t.test('annotations of an earlier receiver are merged, and the rest stays as it was', async (t) => {
   const rest: Section[] = [propertiesOf({ subject: str('S') }), DATA];
   const message = sent(['messageAnnotations', mapOf({ a: uint(1), b: uint(2) }, sym)], ...rest);
-  const added: AmqpMap = new Map([['b', str('new')], ['c', uint(3)]]);
+  const added: AmqpMap = new Map([
+    ['b', str('new')],
+    ['c', uint(3)],
+  ]);
   const { whole, bare } = delivered(message, 2, NOW_MS, added);
   t.same(bare, bytesOf(rest));
-  t.same([...readMessage(whole).messageAnnotations], [['a', uint(1)], ['b', str('new')], ['c', uint(3)]]);
+  t.same(
+    [...readMessage(whole).messageAnnotations],
+    [
+      ['a', uint(1)],
+      ['b', str('new')],
+      ['c', uint(3)],
+    ],
+  );
   t.same([...readMessage(delivered(sent(DATA), 2, NOW_MS, added).whole).messageAnnotations], [...added]);
-  t.same([...readMessage(delivered(message).whole).messageAnnotations], [['a', uint(1)], ['b', uint(2)]]);
+  t.same(
+    [...readMessage(delivered(message).whole).messageAnnotations],
+    [
+      ['a', uint(1)],
+      ['b', uint(2)],
+    ],
+  );
 });
 
 t.test('a message that was given up says where', async (t) => {
@@ -253,7 +279,12 @@ t.test('a message of another protocol has everything in its standard field', asy
     correlationId: Buffer.from('c'),
     replyTo: 'response/c1/7',
     traceContext: '00-1',
-    properties: [['a', '1'], ['keys', 'own'], ['b', '2'], ['a', '3']],
+    properties: [
+      ['a', '1'],
+      ['keys', 'own'],
+      ['b', '2'],
+      ['a', '3'],
+    ],
   });
   t.same(read.header.slice(0, 3), [bool(false), ubyte(3), uint(1500)]);
   t.same(read.properties, {
@@ -269,7 +300,13 @@ t.test('a message of another protocol has everything in its standard field', asy
   });
   t.same(
     [...read.applicationProperties],
-    [['a', str('1')], ['b', str('2')], ['gantry-keys', str('own')], ['keys', str('k1,k2')], ['traceparent', str('00-1')]],
+    [
+      ['a', str('1')],
+      ['b', str('2')],
+      ['gantry-keys', str('own')],
+      ['keys', str('k1,k2')],
+      ['traceparent', str('00-1')],
+    ],
   );
   t.same(read.messageAnnotations.get('x-opt-duplicates'), {
     type: 'list',
@@ -295,11 +332,24 @@ t.test('ids of other protocols get the type they look like', async (t) => {
 
 t.test('reserved properties that say nothing true are harmless', async (t) => {
   const facts = (value: object) =>
-    foreign({ properties: [['gantry-amqp', JSON.stringify(value)], ['gantry-types', '{"properties":[["n","int"]]}'], ['n', 'x']] });
+    foreign({
+      properties: [
+        ['gantry-amqp', JSON.stringify(value)],
+        ['gantry-types', '{"properties":[["n","int"]]}'],
+        ['n', 'x'],
+      ],
+    });
   for (const body of ['encoded', 'none', 'null', [1, 7], [], 'other', 5]) {
     t.same(facts({ body }).body, [['data', bin('b')]], JSON.stringify(body));
   }
-  const read = facts({ footer: 'AAAA', annotations: '!', userId: '!', creationTime: 'x', groupSequence: -1, empty: [7] });
+  const read = facts({
+    footer: 'AAAA',
+    annotations: '!',
+    userId: '!',
+    creationTime: 'x',
+    groupSequence: -1,
+    empty: [7],
+  });
   t.same([...read.applicationProperties], [['n', str('x')]]);
   t.equal(read.footer, undefined);
   t.same(read.properties, {});
