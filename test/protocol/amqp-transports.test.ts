@@ -25,6 +25,9 @@ const tls = await authority.serverFiles();
 const { caFile } = authority;
 const trust = { ca: authority.cert };
 const proxyProtocol = { trusted: ['127.0.0.0/8'] };
+/** `open` with the container id `x`, and `close`. */
+const OPEN = Buffer.from([0, 0, 0, 17, 2, 0, 0, 0, 0, 0x53, 0x10, 0xc0, 4, 1, 0xa1, 1, 0x78]);
+const CLOSE = Buffer.from([0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x18, 0x45]);
 const AMQP_0_9_1_HEADER = Buffer.from('AMQP\0\0\x09\x01', 'latin1');
 
 const start = (t: Test, listeners: object[], overrides: string[] = [], log?: RecordedLog) =>
@@ -103,6 +106,20 @@ t.test('the protocol header', async (t) => {
       t.same(await readBytes(socket, 8), header, 'answered in kind');
       socket.destroy();
     }
+  }
+
+  const conversation = Buffer.concat([AMQP_HEADER, OPEN, CLOSE]);
+  for (const [what, socket] of [
+    ['tcp', await openTcp(tcp)],
+    ['tls', await openTls(secure, trust)],
+    ['byte by byte', await openTcp(tcp)],
+  ] as const) {
+    if (what === 'byte by byte') await writeByteByByte(socket, conversation);
+    else socket.write(conversation);
+    const answer = await allOf(socket);
+    t.same(answer.subarray(0, 8), AMQP_HEADER, `${what}: everything at once`);
+    t.ok(answer.indexOf(Buffer.from([0, 0x53, 0x10])) > 0, 'open is answered');
+    t.same(answer.subarray(-12), CLOSE, 'so is close');
   }
 
   const others: [string, Buffer][] = [
