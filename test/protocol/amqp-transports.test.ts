@@ -6,7 +6,7 @@ import type { Connection } from 'rhea';
 import t, { type Test } from 'tap';
 import { AMQP_HEADER, AMQP_SASL_HEADER, AMQP_TLS_HEADER } from '../../gateway/listeners/amqp-header.ts';
 
-import { startTestGateway, type TestGateway } from '../helpers/gateway.ts';
+import { openConnections, startListeners } from '../helpers/listeners.ts';
 import { proxyHeader, proxyV2 } from '../helpers/proxy-headers.ts';
 import { RecordedLog } from '../helpers/recorded-log.ts';
 import {
@@ -25,20 +25,13 @@ const tls = await authority.serverFiles();
 const { caFile } = authority;
 const trust = { ca: authority.cert };
 const proxyProtocol = { trusted: ['127.0.0.0/8'] };
+/** `open` with the container id `x`, and `close`. */
+const OPEN = Buffer.from([0, 0, 0, 17, 2, 0, 0, 0, 0, 0x53, 0x10, 0xc0, 4, 1, 0xa1, 1, 0x78]);
+const CLOSE = Buffer.from([0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x18, 0x45]);
 const AMQP_0_9_1_HEADER = Buffer.from('AMQP\0\0\x09\x01', 'latin1');
 
-async function start(t: Test, listeners: object[], overrides: string[] = [], log?: RecordedLog) {
-  const all = listeners.map((listener) => ({ port: 0, ...listener }));
-  const settings = ['engine.type=memory', `amqp.listeners=${JSON.stringify(all)}`, 'anonymous=true', ...overrides];
-  const gateway = await startTestGateway(settings, log);
-  t.teardown(() => gateway.gateway.stop());
-  return gateway;
-}
-
-function openConnections({ gateway }: TestGateway): number {
-  const amqp = gateway.listeners.filter(({ protocol }) => protocol === 'amqp');
-  return amqp.reduce((sum, { connectionCount }) => sum + connectionCount, 0);
-}
+const start = (t: Test, listeners: object[], overrides: string[] = [], log?: RecordedLog) =>
+  startListeners(t, 'amqp', listeners, overrides, log);
 
 /** Asks for TLS by the AMQP TLS header, and starts it. */
 async function openTlsByHeader(port: number, options: TlsOptions, header?: Buffer): Promise<TLSSocket> {
@@ -115,6 +108,20 @@ t.test('the protocol header', async (t) => {
     }
   }
 
+  const conversation = Buffer.concat([AMQP_HEADER, OPEN, CLOSE]);
+  for (const [what, socket] of [
+    ['tcp', await openTcp(tcp)],
+    ['tls', await openTls(secure, trust)],
+    ['byte by byte', await openTcp(tcp)],
+  ] as const) {
+    if (what === 'byte by byte') await writeByteByByte(socket, conversation);
+    else socket.write(conversation);
+    const answer = await allOf(socket);
+    t.same(answer.subarray(0, 8), AMQP_HEADER, `${what}: everything at once`);
+    t.ok(answer.indexOf(Buffer.from([0, 0x53, 0x10])) > 0, 'open is answered');
+    t.same(answer.subarray(-12), CLOSE, 'so is close');
+  }
+
   const others: [string, Buffer][] = [
     ['0-9-1', AMQP_0_9_1_HEADER],
     ['AMQP 1.1', Buffer.from('AMQP\0\x01\x01\0', 'latin1')],
@@ -144,7 +151,7 @@ t.test('the protocol header', async (t) => {
   const stubborn = connectTcp({ port: hasty, host: '127.0.0.1', allowHalfOpen: true });
   stubborn.write(AMQP_0_9_1_HEADER);
   t.same(await readBytes(stubborn, 8), AMQP_SASL_HEADER);
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'amqp') === 0);
   stubborn.destroy();
   t.pass('a client that does not close is closed');
 });
@@ -161,7 +168,7 @@ t.test('TLS', async (t) => {
   const twice = await openTls(port, trust);
   twice.write(AMQP_TLS_HEADER);
   t.same(await allOf(twice), AMQP_SASL_HEADER, 'TLS inside TLS');
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'amqp') === 0);
 });
 
 t.test('TLS by the AMQP TLS header', async (t) => {
@@ -228,7 +235,7 @@ t.test('TLS by the AMQP TLS header', async (t) => {
   await allOf(await openTcp(port, Buffer.concat([AMQP_TLS_HEADER, AMQP_SASL_HEADER])));
   await log.find(({ message }) => message === 'the TLS handshake failed');
   await closeRhea(bystander);
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'amqp') === 0);
 });
 
 t.test('mutual TLS', async (t) => {
@@ -267,7 +274,7 @@ t.test('mutual TLS', async (t) => {
     ],
   ];
   for (const [what, opening] of refused) await t.rejects(opening(), what);
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'amqp') === 0);
 });
 
 t.test('WebSocket', async (t) => {
@@ -317,7 +324,7 @@ t.test('WebSocket', async (t) => {
   const early = await openWebSocket(ws, amqp);
   early.send(Buffer.alloc(900_000));
   t.ok([1009, 1006].includes(((await once(early, 'close')) as [number])[0]), 'much before the first answer');
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'amqp') === 0);
 });
 
 t.test('PROXY protocol', async (t) => {
@@ -376,13 +383,25 @@ t.test('PROXY protocol', async (t) => {
     joined.destroy();
     slowly.destroy();
   }
+  const strange = Buffer.concat([AMQP_HEADER, Buffer.from([0, 0, 0, 4])]);
+  for (const [kind, socket] of [
+    ['tcp', await openTcp(tcp, proxyHeader(2))],
+    ['tls', await openTls(secure, trust, proxyHeader(1))],
+    ['tls by header', await openTlsByHeader(byHeader, trust, proxyHeader(2))],
+  ] as const) {
+    log.entries.length = 0;
+    socket.write(strange);
+    await allOf(socket);
+    await log.find(({ fields }) => fields['from'] === '192.0.2.7' && fields['condition'] !== undefined);
+    t.pass(`${kind}: the client's own address`);
+  }
   const closed: [string, number, Buffer][] = [
     ['no header', tcp, AMQP_SASL_HEADER],
     ['no header before that for TLS', byHeader, AMQP_TLS_HEADER],
     ['a source that is not trusted', distrustful, Buffer.concat([proxyHeader(1), AMQP_SASL_HEADER])],
   ];
   for (const [what, port, bytes] of closed) t.equal((await allOf(await openTcp(port, bytes))).length, 0, what);
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'amqp') === 0);
 });
 
 /** What the server says when it does not let the client in. */
@@ -410,18 +429,18 @@ t.test('the limit of connections', async (t) => {
   for (const [kind, open, openOnly] of kinds) {
     const first = await open();
     const silent = await openOnly();
-    await until(() => openConnections(server) === 2);
+    await until(() => openConnections(server, 'amqp') === 2);
     t.equal(await refusalOf(open()), 'amqp:resource-limit-exceeded', `${kind}: one above, a handshake counted`);
     silent.destroy();
-    await until(() => openConnections(server) === 1);
+    await until(() => openConnections(server, 'amqp') === 1);
     await closeRhea(await open());
     t.pass(`${kind}: there is room again`);
     await closeRhea(first);
-    await until(() => openConnections(server) === 0);
+    await until(() => openConnections(server, 'amqp') === 0);
   }
   const others = [];
   for (const port of [tcp, tcp, secure, secure]) others.push(await openTcp(port));
-  await until(() => openConnections(server) === 4);
+  await until(() => openConnections(server, 'amqp') === 4);
   const last = await openRhea(await openTcp(rest), ANONYMOUS);
   const above = openRhea(await openTcp(rest), ANONYMOUS);
   t.equal(await refusalOf(above), 'amqp:resource-limit-exceeded', 'the limit of all listeners together');
