@@ -1,6 +1,3 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
 import { startTestGateway } from './gateway.ts';
 
@@ -38,39 +35,7 @@ export async function amqpBrokerPort(t: Test): Promise<number> {
   const overrides = ['engine.type=memory', 'amqp.listeners=[{ host: 127.0.0.1, port: 0 }]'];
   const { gateway } = await startTestGateway(overrides);
   t.teardown(() => gateway.stop());
-  const listener = gateway.listeners.find(({ protocol }) => (protocol as string) === 'amqp');
+  const listener = gateway.listeners.find(({ protocol }) => protocol === 'amqp');
   if (listener === undefined) throw new Error('the gateway does not listen for AMQP');
   return listener.address.port;
-}
-
-export interface DriverResult {
-  readonly name: string;
-  readonly passed: boolean;
-  readonly line: string;
-}
-
-/**
- * Runs a driver that prints `PASS name` or `FAIL name: why` for each of its scenarios, and hands each line out as it comes.
- * Resolves when the driver has ended; rejects when it ends with another code than 0 and 1.
- */
-export async function runDriver(
-  file: string,
-  args: readonly string[],
-  onResult: (result: DriverResult) => void,
-): Promise<void> {
-  const child: ChildProcess = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let errors = '';
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (errors += text));
-  const closed = once(child, 'close') as Promise<[number | null]>;
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const [, word, name] = /^(PASS|FAIL) ([^: ]+)/.exec(line) ?? [];
-    if (name !== undefined) onResult({ name, passed: word === 'PASS', line });
-  }
-  const [code] = await closed;
-  if (code !== 0 && code !== 1) throw new Error(`${file} ended with ${code}: ${errors}`);
-}
-
-/** Whether the program runs and ends well. */
-export function works(file: string, args: readonly string[]): boolean {
-  return spawnSync(file, args, { stdio: 'ignore' }).status === 0;
 }

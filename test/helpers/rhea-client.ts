@@ -52,7 +52,7 @@ export class RheaClient {
       port,
       reconnect: false,
       ...options,
-    } as ConnectionOptions);
+    });
     await new Promise<void>((resolve, reject) => {
       connection.once('connection_open', () => resolve());
       for (const event of ['connection_error', 'connection_close', 'disconnected', 'protocol_error']) {
@@ -157,7 +157,7 @@ export class RheaReceiver {
 
   /** Of the source, as the peer says it. */
   get address(): string {
-    return this.link.source.address as string;
+    return this.link.source.address;
   }
 
   credit(count: number): this {
