@@ -1,0 +1,16 @@
+import t from 'tap';
+import { amqpBrokerPort } from '../helpers/amqp-broker.ts';
+import { JMS, JMS_COMMAND, reportDriver, scenariosOf } from '../helpers/amqp-drivers.ts';
+
+/** AMQP 1.0 through Qpid JMS, whose scenarios are in jms/. */
+
+const [java, ...flags] = JMS_COMMAND;
+
+if (JMS.missing !== undefined) t.comment(`NOT TRIED: ${JMS.missing}`);
+else
+  await reportDriver(
+    t,
+    java,
+    [...flags, `127.0.0.1:${await amqpBrokerPort(t)}`],
+    scenariosOf(java, [...flags, 'list']),
+  );
