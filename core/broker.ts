@@ -25,7 +25,13 @@ import type {
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
-import { Exchanges, EXCHANGE_TYPES, type Exchange, type ExchangeBinding, type ExchangeType } from './routing/exchanges.ts';
+import {
+  Exchanges,
+  EXCHANGE_TYPES,
+  type Exchange,
+  type ExchangeBinding,
+  type ExchangeType,
+} from './routing/exchanges.ts';
 import { Replay, type ReplayRange, type ReplayStart } from './routing/replay.ts';
 import { replyTopicOf } from './routing/reply-address.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';

@@ -124,6 +124,10 @@ export class TestNodes implements Nodes {
   onTarget: (target: TestTarget) => void = () => {};
   private readonly waiting: (() => void)[] = [];
 
+  whenSettled(done: () => void): void {
+    done();
+  }
+
   get target(): TestTarget {
     return this.targets.at(-1)!;
   }

@@ -15,6 +15,8 @@ export class AmqpContext {
   readonly version: string;
   readonly turn = new Turn();
   readonly connections = new Set<Connection>();
+  /** Containers that have asked to be let in once at a time. */
+  readonly soleContainers = new Set<string>();
   /** The clock's time at the start of this turn of the event loop, or close to it. */
   nowMs: number;
   /** Deliveries of all clients that have no answer yet. */

@@ -9,7 +9,7 @@ import { PROTOCOL_HEADER_BYTES, PROTOCOL_HEADERS, type HeaderProtocol } from './
 import { Condition } from './condition.ts';
 import { FrameSink } from './frame-sink.ts';
 import { Login, type LoginStep } from './login.ts';
-import { faultOf, openFor } from './negotiation.ts';
+import { faultOf, openFor, SOLE_CONNECTION } from './negotiation.ts';
 import type { Peer } from './node.ts';
 import type { AmqpOptions } from './options.ts';
 import { Output } from './output.ts';
@@ -70,6 +70,8 @@ export class Connection implements FrameHandler, Dirty {
   private lastFrameAt: number;
   /** The connection is destroyed at this time. */
   private lingerUntil = Infinity;
+  /** Its container id, where it is to have no other connection. */
+  private soleContainer: string | undefined;
 
   constructor(context: AmqpContext, transport: Transport) {
     const { stream, options = context.options, certificateUser } = transport;
@@ -183,14 +185,14 @@ export class Connection implements FrameHandler, Dirty {
   }
 
   /** Ends the connection because of what the peer did, or for the gateway's own reasons; the peer is told. */
-  fail(condition: string, description: string): void {
+  fail(condition: string, description: string, info?: AmqpError['info']): void {
     if (this.phase === 'closing' || this.phase === 'closed') return;
     // AMQP 2.4.3: nothing comes before open, close neither.
     if (this.phase === 'proven') this.writer.performative(0, openFor(this.options, this.context.version, true));
     this.settleSessions();
     this.leave(false);
     if (this.phase === 'open' || this.phase === 'proven') {
-      this.writer.performative(0, { kind: 'close', error: { condition, description } });
+      this.writer.performative(0, { kind: 'close', error: { condition, description, info } });
     }
     this.end(description);
   }
@@ -335,8 +337,11 @@ export class Connection implements FrameHandler, Dirty {
   private onOpen(open: Open): void {
     if (this.phase !== 'proven') return this.fail(Condition.illegalState, 'the connection is open already');
     const { options, context, transport } = this;
-    const fault = faultOf(open) ?? this.refusal();
-    if (fault !== undefined) return this.fail(fault.condition, fault.description!);
+    const fault = faultOf(open, context.soleContainers) ?? this.refusal();
+    if (fault !== undefined) return this.fail(fault.condition, fault.description!, fault.info);
+    if (open.desiredCapabilities.includes(SOLE_CONNECTION)) {
+      context.soleContainers.add((this.soleContainer = open.containerId));
+    }
     this.known = {
       owner: context.newOwner(),
       containerId: open.containerId,
@@ -451,6 +456,8 @@ export class Connection implements FrameHandler, Dirty {
   }
 
   private leave(isClean: boolean): void {
+    if (this.soleContainer !== undefined) this.context.soleContainers.delete(this.soleContainer);
+    this.soleContainer = undefined;
     for (const session of this.sessions.values()) session.lost(isClean);
     this.sessions.clear();
   }

@@ -1,6 +1,6 @@
 import { MIN_MAX_FRAME_SIZE } from './codec/frame-decoder.ts';
 import type { AmqpError, AmqpMap, Open } from './codec/performatives.ts';
-import { booleanValue, mapOf, stringValue } from './codec/plain-values.ts';
+import { booleanValue, mapOf, stringValue, symbolValue } from './codec/plain-values.ts';
 import { Condition } from './condition.ts';
 import type { AmqpOptions } from './options.ts';
 
@@ -9,11 +9,15 @@ export const IDLE_TIMEOUT_MS_MIN = 500;
 
 const PRODUCT = 'gantry';
 
-/** What Qpid JMS and its kin look for. */
-const CAPABILITIES = ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY', 'SHARED-SUBS'];
+/** The policy of OASIS' Enforcing Connection Uniqueness; a JMS client id is meant to be in use once. */
+export const SOLE_CONNECTION = 'sole-connection-for-container';
 
-/** Why a client cannot come in, by what it says in its open. */
-export function faultOf({ maxFrameSize, idleTimeOutMs }: Open): AmqpError | undefined {
+/** What Qpid JMS and its kin look for. */
+const CAPABILITIES = ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY', 'SHARED-SUBS', SOLE_CONNECTION];
+
+/** Why a client cannot come in, by what it says in its open. @param sole containers that are in, and want to be so alone */
+export function faultOf(open: Open, sole: ReadonlySet<string>): AmqpError | undefined {
+  const { maxFrameSize, idleTimeOutMs } = open;
   if (maxFrameSize < MIN_MAX_FRAME_SIZE) {
     // AMQP 2.7.1
     return { condition: Condition.invalidField, description: `max-frame-size is at least ${MIN_MAX_FRAME_SIZE}` };
@@ -21,6 +25,10 @@ export function faultOf({ maxFrameSize, idleTimeOutMs }: Open): AmqpError | unde
   if (idleTimeOutMs !== undefined && idleTimeOutMs > 0 && idleTimeOutMs < IDLE_TIMEOUT_MS_MIN) {
     // AMQP 2.4.5
     return { condition: Condition.notAllowed, description: `idle-time-out is at least ${IDLE_TIMEOUT_MS_MIN}` };
+  }
+  if (sole.has(open.containerId) && open.desiredCapabilities.includes(SOLE_CONNECTION)) {
+    const info = mapOf({ 'invalid-field': symbolValue('container-id') });
+    return { condition: Condition.invalidField, description: 'the container is connected already', info };
   }
   return undefined;
 }

@@ -9,7 +9,8 @@ import type { NodeContext } from './node-context.ts';
 
 const CREDIT_MAX = 100;
 
-type Request = { readonly kind: 'declare' } | { readonly kind: 'discharge'; readonly txnId: Buffer; readonly fail: boolean };
+type Request =
+  { readonly kind: 'declare' } | { readonly kind: 'discharge'; readonly txnId: Buffer; readonly fail: boolean };
 
 /** AMQP 4.1: where a client begins and ends its transactions. */
 export class CoordinatorTarget implements TargetNode {
@@ -31,7 +32,10 @@ export class CoordinatorTarget implements TargetNode {
   deliver(deliveryId: number, settled: boolean, _format: number, buffer: Buffer, start: number, end: number): void {
     // AMQP 4.3: the coordinator's messages are sent unsettled.
     if (settled) {
-      this.link.detach({ condition: 'amqp:not-allowed', description: 'what is sent to a coordinator has to be unsettled' });
+      this.link.detach({
+        condition: 'amqp:not-allowed',
+        description: 'what is sent to a coordinator has to be unsettled',
+      });
       return;
     }
     let request: Request;
@@ -39,7 +43,10 @@ export class CoordinatorTarget implements TargetNode {
       request = readRequest(buffer, start, end);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
-      this.link.answer(deliveryId, { kind: 'rejected', error: { condition: error.condition, description: error.message } });
+      this.link.answer(deliveryId, {
+        kind: 'rejected',
+        error: { condition: error.condition, description: error.message },
+      });
       return;
     }
     if (request.kind === 'declare') this.inOrder(deliveryId, () => this.declare());

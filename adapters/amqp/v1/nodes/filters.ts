@@ -22,7 +22,8 @@ export function readFilters({ filters }: Source): SourceFilters {
       const expression: FilterExpression = { type: 'JMS', expression: filter.value.value };
       compileFilter(expression);
       selector = expression;
-    } else if (NO_LOCAL.has(filter.descriptor) || (filter.descriptor === undefined && name === 'no-local')) noLocal = true;
+    } else if (NO_LOCAL.has(filter.descriptor) || (filter.descriptor === undefined && name === 'no-local'))
+      noLocal = true;
     else continue;
     accepted.set(name, filter);
   }

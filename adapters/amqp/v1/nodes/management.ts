@@ -1,6 +1,14 @@
 import { BrokerError } from '../../../../core/model/broker-error.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
-import { booleanOf, NULL_VALUE, stringMapValue, stringValue, textOf, uintValue, ulongValue } from '../codec/plain-values.ts';
+import {
+  booleanOf,
+  NULL_VALUE,
+  stringMapValue,
+  stringValue,
+  textOf,
+  uintValue,
+  ulongValue,
+} from '../codec/plain-values.ts';
 import type { AmqpMap } from '../codec/performatives.ts';
 import type { AmqpValue } from '../codec/values.ts';
 import { EXCHANGE_TYPES, type ExchangeBinding, type ExchangeType } from '../../../../core/broker.ts';
@@ -117,7 +125,11 @@ export class Management {
       throw new RequestError(409, `exchange ${name} is of type ${known.type}`);
     }
     if (known === undefined && name.startsWith('amq.')) throw new RequestError(403, `the name ${name} is reserved`);
-    await this.context.broker.exchanges.declare({ name, type: type as ExchangeType, arguments: textsOf(argumentsOf(body)) });
+    await this.context.broker.exchanges.declare({
+      name,
+      type: type as ExchangeType,
+      arguments: textsOf(argumentsOf(body)),
+    });
     this.context.destinations.forget();
     return NO_CONTENT;
   }
@@ -246,7 +258,12 @@ function locationOf({ exchange, queue, key, arguments: args }: ExchangeBinding):
 }
 
 function isBindingOf({ queue, key, arguments: args }: ExchangeBinding, parts: ReadonlyMap<string, string>): boolean {
-  return queue === parts.get('dstq') && key === parts.get('key') && (parts.get('args') ?? '') === '' && Object.keys(args).length === 0;
+  return (
+    queue === parts.get('dstq') &&
+    key === parts.get('key') &&
+    (parts.get('args') ?? '') === '' &&
+    Object.keys(args).length === 0
+  );
 }
 
 function splitOnce(part: string): [string, string] {

@@ -61,7 +61,8 @@ export class BrokerNodes implements Nodes {
     const { address, capabilities } = target;
     if (address === undefined) return new StoreTarget(context, link, target, undefined);
     const node = parseAddress(address, capabilities, context.options.bareAddress);
-    if (node.kind === 'cbs' || node.kind === 'management') return context.requests.target(target, link, this.handlerOf(node));
+    if (node.kind === 'cbs' || node.kind === 'management')
+      return context.requests.target(target, link, this.handlerOf(node));
     const destination = await context.destinations.resolve(address, capabilities);
     if (destination.kind === 'topic') {
       this.authorize(link, 'PUB', { kind: 'topic', topic: destination.topic, address: destination.address });

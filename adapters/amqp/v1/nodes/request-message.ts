@@ -1,6 +1,14 @@
 import { Descriptor } from '../codec/descriptors.ts';
 import { PropertyIndex, PropertyRanges, readProperty, scanProperties } from '../codec/message-properties.ts';
-import { describedValue, intValue, listValue, NULL_VALUE, stringMapValue, textOf, ulongValue } from '../codec/plain-values.ts';
+import {
+  describedValue,
+  intValue,
+  listValue,
+  NULL_VALUE,
+  stringMapValue,
+  textOf,
+  ulongValue,
+} from '../codec/plain-values.ts';
 import type { AmqpMap } from '../codec/performatives.ts';
 import { readValue } from '../codec/reader.ts';
 import { dataBody, MessageSections, scanSections } from '../codec/sections.ts';

@@ -67,13 +67,7 @@ class RequestTarget implements TargetNode {
   /** One after the other, so that what a client asks for takes effect in its order. */
   private answered: Promise<void> = Promise.resolve();
 
-  constructor(
-    context: NodeContext,
-    requests: Requests,
-    link: IncomingLink,
-    target: Target,
-    handler: RequestHandler,
-  ) {
+  constructor(context: NodeContext, requests: Requests, link: IncomingLink, target: Target, handler: RequestHandler) {
     this.context = context;
     this.requests = requests;
     this.link = link;

@@ -172,7 +172,10 @@ export class StoreTarget implements TargetNode, Publisher {
     else {
       const copy = copyOf(message);
       const { transactions } = this.context;
-      this.answerWith(id, transactions.sendLater(this.link, state, copy.bytes, () => node.offer(copy)));
+      this.answerWith(
+        id,
+        transactions.sendLater(this.link, state, copy.bytes, () => node.offer(copy)),
+      );
     }
   }
 

@@ -104,7 +104,10 @@ export class Subscriptions {
       if (open.isShared !== isShared) throw locked('it is in use in another way');
       if (isShared && open.terms !== terms) throw locked('others use it with another topic or selector');
       if (!isShared) {
-        const stolen = { condition: 'amqp:link:stolen', description: 'the subscription was taken over by another link' };
+        const stolen = {
+          condition: 'amqp:link:stolen',
+          description: 'the subscription was taken over by another link',
+        };
         for (const link of open.links) link.detach(stolen);
         open.links.clear();
       }

@@ -64,7 +64,11 @@ export function temporaryAddress({ name }: TemporaryNode): string {
 
 /** Its readers share the messages. */
 function queueOf(queue: TemporaryQueue): TemporaryNode {
-  return { name: queue.name, offer: (message) => queue.offer(message), read: () => ({ queue, leave: () => undefined }) };
+  return {
+    name: queue.name,
+    offer: (message) => queue.offer(message),
+    read: () => ({ queue, leave: () => undefined }),
+  };
 }
 
 /** Every reader gets every message. */

@@ -37,7 +37,8 @@ export class TemporaryQueue {
 
   /** Takes a copy of the message. False: it is full. */
   offer(message: Message): boolean {
-    if (this.waiting.length >= this.limits.messagesMax || this.bytes + message.bytes > this.limits.bytesMax) return false;
+    if (this.waiting.length >= this.limits.messagesMax || this.bytes + message.bytes > this.limits.bytesMax)
+      return false;
     const bytes = Buffer.from(message.buffer.subarray(message.start, message.end));
     const stored = new StoredMessage(bytes, 0, bytes.length, this.name, 0, this.count++, this.clock.now());
     this.bytes += bytes.length;

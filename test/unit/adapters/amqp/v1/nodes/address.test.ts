@@ -47,7 +47,17 @@ t.test('every way of writing an address', (t) => {
 });
 
 t.test('addresses that name nothing', (t) => {
-  for (const text of ['', '/', '/queues/', '/queues', '/nodes/x', '/groups/g', '/groups/g/queues/q', '/queues/%zz', '/topics//a']) {
+  for (const text of [
+    '',
+    '/',
+    '/queues/',
+    '/queues',
+    '/nodes/x',
+    '/groups/g',
+    '/groups/g/queues/q',
+    '/queues/%zz',
+    '/topics//a',
+  ]) {
     t.throws(() => parseAddress(text, [], 'queue'), LinkError, JSON.stringify(text));
   }
   t.throws(() => parseAddress('/topics/t/$deadletterqueue', [], 'queue'), LinkError, 'a topic has no dead letters');
