@@ -109,7 +109,7 @@ export class Exchanges {
 
 /** Unambiguous: names and keys may have any character. */
 function keyOf({ exchange, queue, key, arguments: args }: ExchangeBinding): string {
-  const sorted = Object.entries(args).sort(([a], [b]) => (a < b ? -1 : 1));
+  const sorted = Object.entries(args).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return [exchange, queue, key, JSON.stringify(sorted)].map(encodeURIComponent).join('/');
 }
 

@@ -48,7 +48,7 @@ function deadLetterOf(node: NodeAddress, text: string): NodeAddress {
 }
 
 function parsePath(text: string): NodeAddress {
-  const [, head, ...segments] = text.split('/');
+  const [, head = '', ...segments] = text.split('/');
   const rest = segments.map((segment) => decode(segment, text));
   const [first = '', ...more] = rest;
   switch (head) {
@@ -66,8 +66,7 @@ function parsePath(text: string): NodeAddress {
     case 'topic':
       return exchange(AMQ_TOPIC, nonEmpty(rest.join('/'), text));
     case 'amq':
-      if (first !== 'queue') break;
-      return { kind: 'queue', queue: nonEmpty(more.join('/'), text) };
+      if (first === 'queue') return { kind: 'queue', queue: nonEmpty(more.join('/'), text) };
   }
   throw invalid(text, 'it has to begin with /queues, /topics, /groups or /exchanges');
 }

@@ -6,6 +6,7 @@ import {
   listValue,
   NULL_VALUE,
   stringMapValue,
+  stringValue,
   textOf,
   ulongValue,
 } from '../codec/plain-values.ts';
@@ -58,9 +59,9 @@ export function readRequest(buffer: Buffer, start: number, end: number): Request
 }
 
 export function encodeResponse({ messageId = NULL_VALUE }: Request, { subject, properties, body }: Response): Buffer {
-  const fields: AmqpValue[] = new Array<AmqpValue>(PropertyIndex.correlationId + 1).fill(NULL_VALUE);
+  const fields: AmqpValue[] = Array.from({ length: PropertyIndex.correlationId + 1 }, () => NULL_VALUE);
   fields[PropertyIndex.correlationId] = messageId;
-  if (subject !== undefined) fields[PropertyIndex.subject] = { type: 'string', value: subject };
+  if (subject !== undefined) fields[PropertyIndex.subject] = stringValue(subject);
   const writer = new Writer();
   writer.value(section(Descriptor.properties, listValue(fields)));
   writer.value(section(Descriptor.applicationProperties, stringMapValue(properties)));
@@ -70,13 +71,12 @@ export function encodeResponse({ messageId = NULL_VALUE }: Request, { subject, p
 
 /** Both spellings of a status that clients look for. */
 export function statusProperties(code: number, description: string, condition?: string): AmqpMap {
-  const text = (value: string): AmqpValue => ({ type: 'string', value });
   return new Map([
     ['status-code', intValue(code)],
     ['statusCode', intValue(code)],
-    ['status-description', text(description)],
-    ['statusDescription', text(description)],
-    ...(condition === undefined ? [] : ([['errorCondition', text(condition)]] as const)),
+    ['status-description', stringValue(description)],
+    ['statusDescription', stringValue(description)],
+    ...(condition === undefined ? [] : ([['errorCondition', stringValue(condition)]] as const)),
   ]);
 }
 
