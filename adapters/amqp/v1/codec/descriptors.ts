@@ -63,7 +63,9 @@ export const DESCRIPTOR_OF: ReadonlyMap<string, number> = new Map(
   Object.entries(Descriptor).map(([name, number]) => [symbolOf(name, number), number]),
 );
 
-/** By number, for what is said of faults. */
-export const NAME_OF: ReadonlyMap<number, string> = new Map(
-  Object.entries(Descriptor).map(([name, number]) => [number, symbolOf(name, number).split(':')[1]!]),
-);
+/** By number, for what is said of faults: 0x74 is `application-properties`. */
+export const NAMES: readonly (string | undefined)[] = (() => {
+  const names: (string | undefined)[] = Array.from({ length: 256 });
+  for (const [symbol, number] of DESCRIPTOR_OF) names[number] = symbol.split(':')[1];
+  return names;
+})();
