@@ -1,3 +1,5 @@
+import type { AmqpValue } from './values.ts';
+
 /** The described types of the standard by their numbers; the domain of all of them is 0. */
 export const Descriptor = {
   open: 0x10,
@@ -69,3 +71,11 @@ export const NAMES: readonly (string | undefined)[] = (() => {
   for (const [symbol, number] of DESCRIPTOR_OF) names[number] = symbol.split(':')[1];
   return names;
 })();
+
+/** The number of a described value's descriptor, also of one written as a symbol; -1 for all others. */
+export function descriptorOf(value: AmqpValue): number {
+  if (value.type !== 'described') return -1;
+  const { descriptor } = value;
+  if (descriptor.type === 'ulong') return descriptor.value < 256n ? Number(descriptor.value) : -1;
+  return descriptor.type === 'symbol' ? (DESCRIPTOR_OF.get(descriptor.value) ?? -1) : -1;
+}

@@ -14,6 +14,7 @@ import {
   timestampValue,
   ubyteValue,
 } from '../../../../../adapters/amqp/v1/codec/plain-values.ts';
+import { Descriptor, descriptorOf } from '../../../../../adapters/amqp/v1/codec/descriptors.ts';
 import { EMPTY_ELEMENTS_MAX, Reader, readValue } from '../../../../../adapters/amqp/v1/codec/reader.ts';
 import { DEPTH_MAX } from '../../../../../adapters/amqp/v1/codec/scalar-reader.ts';
 import type { AmqpValue } from '../../../../../adapters/amqp/v1/codec/values.ts';
@@ -277,4 +278,13 @@ t.test('plain values', async (t) => {
     type: 'map',
     value: [[stringValue('a'), ubyteValue(1)]],
   });
+});
+
+t.test('descriptors as numbers, whichever way they are written', async (t) => {
+  t.equal(descriptorOf(read('00 53 31 45')), Descriptor.declare);
+  t.equal(descriptorOf({ ...read('00 53 31 45'), descriptor: symbolValue('amqp:discharge:list') } as AmqpValue), 0x32);
+  t.equal(descriptorOf({ ...read('00 53 31 45'), descriptor: symbolValue('x') } as AmqpValue), -1);
+  t.equal(descriptorOf(read('00 80 0000000100000031 45')), -1);
+  t.equal(descriptorOf(read('00 43 45')), -1);
+  t.equal(descriptorOf(read('45')), -1);
 });
