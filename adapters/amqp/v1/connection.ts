@@ -60,6 +60,8 @@ export class Connection implements FrameHandler, Dirty {
   private isBlocked = false;
   /** How much it had not taken when it was looked at last. */
   private blockedBytes = 0;
+  /** Nothing more is taken in or sent out. */
+  private isStopping = false;
   /** Somebody found no room in the output. */
   private isStarved = false;
   /** 0: the peer sets no limit. */
@@ -70,6 +72,12 @@ export class Connection implements FrameHandler, Dirty {
   private lastFrameAt: number;
   /** The connection is destroyed at this time. */
   private lingerUntil = Infinity;
+  private readonly onData = (chunk: Buffer): void => this.receive(chunk);
+  private readonly onDrain = (): void => this.drained();
+  private readonly onStreamEnd = (): void => this.end('the client closed its side');
+  private readonly onError = (err: Error): void =>
+    this.context.log.debug({ err, client: this.name }, 'AMQP socket error');
+  private readonly onClosed = (): void => this.closed();
 
   constructor(context: AmqpContext, transport: Transport) {
     const { stream, options = context.options, certificateUser } = transport;
@@ -85,14 +93,7 @@ export class Connection implements FrameHandler, Dirty {
     this.lastSentAt = context.nowMs;
     this.lastFrameAt = context.nowMs;
     this.acceptedAt = context.nowMs;
-    stream.on('data', (chunk) => this.receive(chunk));
-    stream.on('drain', () => this.drained());
-    stream.on('end', () => {
-      // Where our side is closed already, closing it again would make an error nobody sees.
-      if (this.phase !== 'closing') stream.end();
-    });
-    stream.on('error', (error) => context.log.debug({ err: error, client: this.name }, 'AMQP socket error'));
-    stream.on('close', () => this.closed());
+    this.listen();
   }
 
   get peer(): Peer {
@@ -101,8 +102,7 @@ export class Connection implements FrameHandler, Dirty {
 
   /** Whether more may be written for now. Whoever hears that not, is woken when it may. */
   get hasRoom(): boolean {
-    const isFree = !this.isBlocked && !this.gate.has('stopped');
-    if (isFree && !this.output.isOver(this.options.outputBytesMax)) return true;
+    if (!this.isBlocked && !this.isStopping && !this.output.isOver(this.options.outputBytesMax)) return true;
     this.isStarved = true;
     return false;
   }
@@ -211,7 +211,7 @@ export class Connection implements FrameHandler, Dirty {
     if (idleTimeoutMs > 0 && nowMs - this.lastFrameAt > idleTimeoutMs) {
       return this.fail(Condition.resourceLimitExceeded, `nothing was received for ${idleTimeoutMs} ms`);
     }
-    if (this.heartbeatMs > 0 && nowMs - this.lastSentAt >= this.heartbeatMs - IDLE_SCAN_MS) {
+    if (this.heartbeatMs > 0 && !this.isBlocked && nowMs - this.lastSentAt >= this.heartbeatMs - IDLE_SCAN_MS) {
       this.writer.empty();
       this.becomeDirty();
     }
@@ -219,6 +219,7 @@ export class Connection implements FrameHandler, Dirty {
 
   /** Takes nothing more in; what was taken in is still answered. */
   stopReading(): void {
+    this.isStopping = true;
     this.gate.hold('stopped');
     this.decoder.pause();
   }
@@ -262,6 +263,15 @@ export class Connection implements FrameHandler, Dirty {
     return this.assemblyBytes <= this.options.assemblyBytesMax;
   }
 
+  private listen(): void {
+    const { stream } = this;
+    stream.on('data', this.onData);
+    stream.on('drain', this.onDrain);
+    stream.on('end', this.onStreamEnd);
+    stream.on('error', this.onError);
+    stream.on('close', this.onClosed);
+  }
+
   private receive(chunk: Buffer): void {
     this.context.readClock();
     try {
@@ -291,7 +301,7 @@ export class Connection implements FrameHandler, Dirty {
     work
       .then((result) => {
         if (this.phase !== 'closing' && this.phase !== 'closed') proceed(result);
-        if (!this.gate.has('stopped')) this.decoder.resume();
+        if (!this.isStopping) this.decoder.resume();
         if (this.phase !== 'closing') this.gate.release('login');
       })
       .catch((error: unknown) => this.failed(error));
@@ -317,7 +327,11 @@ export class Connection implements FrameHandler, Dirty {
     this.output.flush();
     this.phase = 'closed';
     stream.pause();
-    for (const event of ['data', 'drain', 'end', 'close'] as const) stream.removeAllListeners(event);
+    stream.removeListener('data', this.onData);
+    stream.removeListener('drain', this.onDrain);
+    stream.removeListener('end', this.onStreamEnd);
+    stream.removeListener('error', this.onError);
+    stream.removeListener('close', this.onClosed);
     context.remove(this);
     transport.startTls!(received);
   }

@@ -99,7 +99,8 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
     this.attached({
       source: this.attach.source,
       target: node.target,
-      capabilities: node.capabilities ?? [],
+      capabilities: node.capabilities,
+      properties: node.properties,
       maxMessageSize: this.messageBytesMax,
     });
   }

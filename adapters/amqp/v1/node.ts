@@ -1,4 +1,4 @@
-import type { AmqpError, Attach, Coordinator, DeliveryState, Source, Target } from './codec/performatives.ts';
+import type { AmqpError, AmqpMap, Attach, Coordinator, DeliveryState, Source, Target } from './codec/performatives.ts';
 import type { Principal } from '../../../core/ports/authenticator.ts';
 
 /**
@@ -52,6 +52,8 @@ export interface TargetNode {
   /** What our attach answers; the address is filled in for a dynamic one. Undefined: null. */
   readonly target: Target | Coordinator | undefined;
   readonly capabilities?: readonly string[];
+  /** Of our attach: `paired`, ... */
+  readonly properties?: AmqpMap;
   /** Bytes; 0: no limit. */
   readonly maxMessageSize: number;
   /** How much credit the client has at most. */
@@ -109,6 +111,8 @@ export interface SourceNode {
   /** What our attach answers: the address filled in, only the filters that are honoured. Undefined: null. */
   readonly source: Source | undefined;
   readonly capabilities?: readonly string[];
+  /** Of our attach: `paired`, ... */
+  readonly properties?: AmqpMap;
   /** There is room: send what is at hand, ask for more. Called once a turn at most. */
   pull(): void;
   /** The client wants what is there now, and its credit back: answered by `drained`, soon. */

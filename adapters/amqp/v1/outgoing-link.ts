@@ -89,7 +89,9 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.refusedOnes = undefined;
     try {
       if (refusedOnes !== undefined) for (const kept of refusedOnes) this.node!.outcome(kept, TOO_LARGE);
-      if (this.room > 0) this.node!.pull();
+      if (this.room === 0) return;
+      if (this.credit.isDraining && !this.isDrainTold) this.drain();
+      else this.node!.pull();
     } catch (error) {
       this.failed(error);
     }
@@ -151,7 +153,8 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.attached({
       source: node.source,
       target: this.attach.target,
-      capabilities: node.capabilities ?? [],
+      capabilities: node.capabilities,
+      properties: node.properties,
       maxMessageSize: 0,
     });
   }
@@ -163,7 +166,8 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     if (isDraining && credit === 0) this.drained();
     else if (isEchoed) this.writeFlow(isDraining);
     if (!this.credit.isDraining) this.isDrainTold = false;
-    else if (!this.isDrainTold) this.drain();
+    // Where there is credit and no room yet, what is there can still be sent when there is: so the drain waits, too.
+    else if (!this.isDrainTold && this.room > 0) this.drain();
     this.ready();
   }
 
