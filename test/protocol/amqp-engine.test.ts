@@ -933,9 +933,9 @@ t.test('outgoing: long messages in frames and windows as the peer takes them', a
   client.flow({ incomingWindow: 1 });
   source!.put(message);
   await client.next('transfer', ({ more: isPart }) => isPart);
+  other!.put('after');
   await client.detach({ handle: 0 });
   client.flow({ incomingWindow: 10 });
-  other!.put('after');
   t.equal((await client.next('transfer', ({ handle }) => handle === 1)).payload.toString(), 'after');
 });
 
@@ -985,7 +985,9 @@ t.test('outgoing: verdicts, each told once, whatever the range', async (t) => {
 t.test('outgoing: a receiver that settles second hears that we have settled', async (t) => {
   const { nodes, client } = await start(t);
   await client.receiver('q', 100, { receiverSettleMode: 1 });
+  client.disposition(0, 0x7fff_ffff, { settled: false });
   await client.seen();
+  t.same(client.kinds(), [], 'nothing has been sent');
   nodes.source.put('0', '1', '2', '3');
   await client.many('transfer', 4);
   client.disposition(0, 1, { settled: false });

@@ -73,7 +73,7 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     if (isTooLarge || this.phase !== 'attached') return this.refuse(kept);
     this.credit.sent();
     if (!this.isPresettled) this.unsettledCount++;
-    this.session.send(this, kept, head, headEnd, buffer, start, end, messageFormat, tag);
+    this.session.deliveries.send(this, kept, head, headEnd, buffer, start, end, messageFormat, tag);
   }
 
   ready(): void {
@@ -132,7 +132,7 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
 
   protected left(closed: boolean, isClean: boolean): void {
     const { session } = this;
-    const unsettled = this.unsettledCount > 0 ? session.takeUnsettled(this) : [];
+    const unsettled = this.unsettledCount > 0 ? session.deliveries.unsettled.takeOf(this) : [];
     this.unsettledCount = 0;
     if (this.refusedOnes !== undefined) unsettled.push(...this.refusedOnes);
     this.refusedOnes = undefined;
