@@ -1,5 +1,11 @@
 import t from 'tap';
-import { ACCEPTED, RELEASED, type DeliveryState, type Open } from '../../adapters/amqp/v1/codec/performatives.ts';
+import {
+  ACCEPTED,
+  RELEASED,
+  type DeliveryState,
+  type Open,
+  type Role,
+} from '../../adapters/amqp/v1/codec/performatives.ts';
 import { encodeFrame, encodeSaslFrame } from '../../adapters/amqp/v1/codec/frame-encoder.ts';
 import { writeFrameHeader } from '../../adapters/amqp/v1/codec/frame-writer.ts';
 import { PROTOCOL_HEADERS } from '../../adapters/amqp/v1/codec/protocol-header.ts';
@@ -18,6 +24,8 @@ import {
 } from '../helpers/amqp-client.ts';
 import { TestNodes } from '../helpers/amqp-nodes.ts';
 import { startAmqpServer, type AmqpServer } from '../helpers/amqp-server.ts';
+import { settled } from '../helpers/manual-clock.ts';
+import { Random, seeds } from '../helpers/random.ts';
 import { ScramClient } from '../helpers/scram-client.ts';
 import { SILENT } from '../helpers/silent-logger.ts';
 
@@ -1133,3 +1141,195 @@ t.test('a client that does not read gets no more, and is not read', async (t) =>
   await gone;
   t.match(stuckSource.left, { isClean: false });
 });
+
+t.test('everything in one packet, without SASL', async (t) => {
+  const { nodes, server } = await start(t);
+  const client = await RawAmqpClient.connect(server.port);
+  nodes.onSource = (source) => source.put('first');
+  client.write(
+    PROTOCOL_HEADERS.amqp,
+    ...[
+      openFrame(),
+      beginFrame(),
+      attachFrame({ role: 'receiver', source: sourceOf('q') }),
+      flowFrame({ nextIncomingId: undefined, handle: 0, deliveryCount: undefined, linkCredit: 1 }),
+    ].map((performative) => encodeFrame(0, performative)),
+  );
+  t.equal((await client.next('transfer')).payload.toString(), 'first');
+  t.same(client.kinds(), ['header', 'open', 'begin', 'attach']);
+  await client.close();
+});
+
+/** What a client sends that knows the protocol, and is wrong now and then. */
+class CarelessClient {
+  private readonly random: Random;
+  private readonly faults: number;
+  private readonly roles = new Map<number, Role>();
+  private deliveryId = 0;
+  private attached = 0;
+
+  /** @param faults the part of its frames that are wrong */
+  constructor(random: Random, faults: number) {
+    this.random = random;
+    this.faults = faults;
+  }
+
+  /** It has begun a session. */
+  reset(): void {
+    this.roles.clear();
+    this.deliveryId = 0;
+  }
+
+  frame(): Buffer {
+    const { random } = this;
+    if (random.chance(this.faults)) return this.wrong();
+    const handles = [...this.roles.keys()];
+    if (handles.length < 2 || random.chance(0.05)) return this.attach();
+    const handle = random.pick(handles);
+    if (random.chance(0.02)) {
+      this.roles.delete(handle);
+      return encodeFrame(0, { kind: 'detach', handle, closed: random.chance(0.5) });
+    }
+    return this.roles.get(handle) === 'sender' ? this.transfer(handle) : this.receive(handle);
+  }
+
+  private attach(): Buffer {
+    const { random } = this;
+    const handle = this.roles.size === 0 ? 0 : Math.max(...this.roles.keys()) + 1;
+    const role = random.pick(['sender', 'receiver'] as const);
+    const address = random.pick(['q', 'q', 'q', 'q', 'denied', 'broken', 'late', 'late denied']);
+    const terminus = role === 'sender' ? { target: targetOf(address) } : { source: sourceOf(address) };
+    const modes = {
+      senderSettleMode: random.pick([0, 1, 2] as const),
+      receiverSettleMode: random.pick([0, 1] as const),
+    };
+    const maxMessageSize = random.pick([0, 0, 0, 1000]);
+    // Sometimes that of a link there is.
+    const name = random.chance(0.1) ? 'same' : `link ${this.attached++}`;
+    this.roles.set(handle, role);
+    return encodeFrame(0, attachFrame({ role, name, handle, maxMessageSize, ...modes, ...terminus }));
+  }
+
+  private transfer(handle: number): Buffer {
+    const { random } = this;
+    const state = random.chance(0.1) ? ACCEPTED : undefined;
+    const first = transferFrame(
+      { handle, deliveryId: this.deliveryId++, settled: random.chance(0.3), state },
+      random.bytes(100),
+    );
+    if (!random.chance(0.2)) return first;
+    const more = transferFrame({ handle, deliveryId: this.deliveryId++, more: true }, random.bytes(100));
+    const last = transferFrame({ handle, aborted: random.chance(0.3) }, random.bytes(100));
+    return Buffer.concat([first, more, last]);
+  }
+
+  private receive(handle: number): Buffer {
+    const { random } = this;
+    if (random.chance(0.5)) {
+      const first = random.int(0, 50);
+      const state = random.pick([ACCEPTED, RELEASED, REJECTED, undefined]);
+      const settled = random.chance(0.7);
+      return encodeFrame(0, {
+        kind: 'disposition',
+        role: 'receiver',
+        first,
+        last: first + random.int(0, 20),
+        settled,
+        state,
+      });
+    }
+    const flags = { drain: random.chance(0.2), echo: random.chance(0.2) };
+    const credit = { deliveryCount: random.int(0, 10), linkCredit: random.int(0, 30) };
+    return encodeFrame(
+      0,
+      flowFrame({ nextIncomingId: undefined, incomingWindow: random.int(0, 100), handle, ...credit, ...flags }),
+    );
+  }
+
+  private wrong(): Buffer {
+    const { random } = this;
+    const number = (): number => random.pick([0, 1, 2, 3, 100, 0x7fff_ffff, 0xffff_ffff]);
+    const handle = random.int(0, 5);
+    const channel = random.pick([0, 0, 0, 1]);
+    return random.pick([
+      () => encodeFrame(channel, { kind: 'end' }),
+      () => encodeFrame(channel, { kind: 'detach', handle: number(), closed: true }),
+      () => encodeFrame(channel, attachFrame({ role: 'sender', handle: number(), target: targetOf('q') })),
+      () =>
+        encodeFrame(
+          channel,
+          flowFrame({ handle, deliveryCount: number(), linkCredit: number(), drain: true, nextIncomingId: number() }),
+        ),
+      () => transferFrame({ handle, deliveryId: number(), more: random.chance(0.5) }, random.bytes(10), channel),
+      () =>
+        encodeFrame(channel, {
+          kind: 'disposition',
+          role: 'receiver',
+          first: number(),
+          last: number(),
+          settled: random.chance(0.5),
+        }),
+      () => rawFrame(0, random.bytes(20)),
+    ])();
+  }
+}
+
+for (const seed of seeds(3)) {
+  t.test(`whatever comes, only its own connection ends: GANTRY_SEED=${seed}`, async (t) => {
+    const random = new Random(seed);
+    const nodes = new TestNodes();
+    const failures: string[] = [];
+    const error = (fields: object): void => void failures.push(String((fields as { err: unknown }).err));
+    const server = await startAmqpServer(nodes, { log: { ...SILENT, error } });
+    t.teardown(() => server.close());
+    nodes.onSource = (source) => source.put(...Array.from({ length: 20 }, () => random.bytes(2000)));
+    nodes.onTarget = (target) => {
+      target.onDelivery = ({ deliveryId }) => {
+        if (random.chance(0.7)) target.link.answer(deliveryId, random.pick([ACCEPTED, REJECTED, RELEASED]));
+        else if (random.chance(0.02)) target.link.detach({ condition: 'amqp:resource-deleted' });
+      };
+    };
+    for (let life = 0; life < 100; life++) {
+      const client = await RawAmqpClient.opened(server.port, { maxFrameSize: random.pick([512, 5000]) });
+      const careless = new CarelessClient(random, random.pick([0, 0.01, 0.1]));
+      for (let burst = random.int(1, 20); burst > 0 && !client.isEnded; burst--) {
+        const chunk = Buffer.concat(Array.from({ length: random.int(1, 10) }, () => careless.frame()));
+        client.write(chunk);
+        if (random.chance(0.5)) nodes.letOpen();
+        for (let turn = random.int(1, 5); turn > 0; turn--) await new Promise((resolve) => setImmediate(resolve));
+        if (!client.kinds().includes('end')) continue;
+        client.received.length = 0;
+        client.send({ kind: 'end' }, beginFrame());
+        careless.reset();
+      }
+      if (random.chance(0.5)) client.stream.end();
+      else client.destroy();
+      await client.ended();
+    }
+    t.same(
+      failures.filter((failure) => !failure.includes('a fault of the node')),
+      [],
+    );
+    nodes.onSource = () => {};
+    const client = await RawAmqpClient.opened(server.port);
+    await client.sender('q');
+    await client.close();
+    nodes.letOpen();
+    await settled();
+    t.ok(
+      [...nodes.sources, ...nodes.targets].every(({ left }) => left !== undefined),
+      'every node was left',
+    );
+    let told = 0;
+    let taken = 0;
+    for (const { outcomes, left, link, sent } of nodes.sources) {
+      const all = [...outcomes.map(({ kept }) => kept), ...left!.unsettled];
+      told += outcomes.length;
+      if (new Set(all).size !== all.length) t.fail('a verdict was told twice');
+      if (!link.isPresettled && all.length !== sent) t.fail(`${all.length} verdicts for ${sent} messages`);
+    }
+    for (const { deliveries } of nodes.targets) taken += deliveries.length;
+    t.comment(`${nodes.sources.length} sources, ${told} verdicts, ${taken} messages taken`);
+    t.ok(told > 50 && taken > 50, 'it was not all nonsense');
+  });
+}

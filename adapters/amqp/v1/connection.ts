@@ -173,8 +173,9 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     work
       .then((result) => {
         if (this.phase !== 'closing' && this.phase !== 'closed') proceed(result);
+        // What was held back may hold back again what is behind it.
+        this.gate.release('login');
         if (!this.isStopping) this.decoder.resume();
-        if (this.phase !== 'closing') this.gate.release('login');
       })
       .catch((error: unknown) => this.failed(error));
   }

@@ -23,7 +23,7 @@ export interface Link {
   readonly peer: Peer;
   /** Identifies the session: transactions belong to one, and nodes that are to live until it ends. */
   readonly session: SessionScope;
-  /** Ends the link with an error, `closed`. */
+  /** Ends the link with an error, `closed`. The node is told by `detached(false, ...)` before this returns. */
   detach(error: AmqpError): void;
 }
 
@@ -72,7 +72,10 @@ export interface TargetNode {
     end: number,
     state: DeliveryState | undefined,
   ): void;
-  /** The link is gone. `closed`: for good; else it was only detached, or lost with its session or connection. */
+  /**
+   * The link is gone. `closed`: the client ended it for good; else it was only detached, ended by us, or lost with its
+   * session or connection.
+   */
   detached(closed: boolean): void;
 }
 
@@ -123,7 +126,7 @@ export interface SourceNode {
    */
   outcome(kept: unknown, state: DeliveryState | undefined): void;
   /**
-   * The link is gone; `unsettled` is what had no verdict, oldest first. `closed`: for good. `isClean` when the client
+   * The link is gone; `unsettled` is what had no verdict, oldest first. `closed`: the client ended it for good. `isClean` when the client
    * ended link, session or connection by the protocol, so that these deliveries need not count as failed.
    */
   detached(closed: boolean, isClean: boolean, unsettled: readonly unknown[]): void;
