@@ -39,6 +39,8 @@ export class RawAmqpClient {
   /** Everything that came and was not taken yet, in order. */
   readonly received: Received[] = [];
   isEnded = false;
+  /** What flows say unless told otherwise. */
+  incomingWindow = 10_000;
   /** On channel 0. */
   private transfersReceived = 0;
   private transfersSent = 0;
@@ -162,7 +164,8 @@ export class RawAmqpClient {
 
   /** With the session's numbers as they are. */
   flow(fields: Partial<Flow> = {}): void {
-    this.send(flowFrame({ nextIncomingId: this.transfersReceived, nextOutgoingId: this.transfersSent, ...fields }));
+    const { incomingWindow, transfersReceived: nextIncomingId, transfersSent: nextOutgoingId } = this;
+    this.send(flowFrame({ incomingWindow, nextIncomingId, nextOutgoingId, ...fields }));
   }
 
   transfer(fields: Partial<Transfer>, payload: Buffer = NO_PAYLOAD): void {

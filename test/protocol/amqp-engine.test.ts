@@ -1,5 +1,11 @@
 import t from 'tap';
-import { ACCEPTED, RELEASED, type DeliveryState, type Open } from '../../adapters/amqp/v1/codec/performatives.ts';
+import {
+  ACCEPTED,
+  RELEASED,
+  type DeliveryState,
+  type Open,
+  type Role,
+} from '../../adapters/amqp/v1/codec/performatives.ts';
 import { encodeFrame, encodeSaslFrame } from '../../adapters/amqp/v1/codec/frame-encoder.ts';
 import { writeFrameHeader } from '../../adapters/amqp/v1/codec/frame-writer.ts';
 import { PROTOCOL_HEADERS } from '../../adapters/amqp/v1/codec/protocol-header.ts';
@@ -18,7 +24,10 @@ import {
 } from '../helpers/amqp-client.ts';
 import { TestNodes } from '../helpers/amqp-nodes.ts';
 import { startAmqpServer, type AmqpServer } from '../helpers/amqp-server.ts';
+import { settled } from '../helpers/manual-clock.ts';
+import { Random, seeds } from '../helpers/random.ts';
 import { ScramClient } from '../helpers/scram-client.ts';
+import { SILENT } from '../helpers/silent-logger.ts';
 
 /**
  * The protocol engine against a raw client: frames in, frames out, with nodes of the test behind it. The tests of the first
@@ -265,7 +274,7 @@ t.test('defect 17b: one delivery that stays unsettled stops nothing', async (t) 
   while (next < 5000) {
     const { deliveryId } = await client.next('transfer');
     if (deliveryId! % 50 !== 49) continue;
-    client.disposition(next, deliveryId!);
+    client.disposition(next, deliveryId);
     next = deliveryId! + 1;
   }
   await client.seen();
@@ -633,3 +642,694 @@ t.test('session: windows of both directions', async (t) => {
     [5, 6],
   );
 });
+
+t.test('session: delivery ids, end, and what a session keeps to itself', async (t) => {
+  const { nodes, client } = await start(t);
+  const faults: [string, readonly Buffer[]][] = [
+    ['no delivery id', [transferFrame({}, BODY)]],
+    ['the same one again', [transferFrame({ deliveryId: 1 }, BODY), transferFrame({ deliveryId: 1 }, BODY)]],
+    ['one that was', [transferFrame({ deliveryId: 3 }, BODY), transferFrame({ deliveryId: 2 }, BODY)]],
+  ];
+  for (const [what, frames] of faults) {
+    await client.sender('q');
+    client.write(...frames);
+    t.equal((await client.next('end')).error?.condition, 'amqp:invalid-field', what);
+    t.equal(nodes.target.left, false);
+    client.send({ kind: 'end' });
+    await client.begin();
+  }
+  await client.sender('q');
+  // Ids go round, and may leave some out.
+  client.write(...[0xffff_fffe, 0, 7].map((deliveryId) => transferFrame({ deliveryId }, BODY)));
+  await client.seen();
+  t.equal(nodes.target.deliveries.length, 3);
+
+  const ended: string[] = [];
+  nodes.target.link.session.onEnd(() => ended.push('session'));
+  nodes.target.link.session.onConnectionEnd((isClean) => ended.push(`connection ${isClean}`));
+  client.send({ kind: 'end' });
+  await client.next('end');
+  t.same(ended, ['session']);
+  t.equal(nodes.target.left, false);
+  await client.begin();
+  await client.receiver('q');
+  nodes.source.link.session.onConnectionEnd((isClean) => ended.push(`connection ${isClean}`));
+  await client.close();
+  t.same(ended, ['session', 'connection true']);
+  t.match(nodes.source.left, { closed: false, isClean: true });
+});
+
+t.test('session: a handle in use, and a peer with few handles', async (t) => {
+  const { client } = await start(t);
+  await client.receiver('q');
+  client.send(attachFrame({ name: 'other', role: 'receiver', source: sourceOf('q') }));
+  t.equal((await client.next('end')).error?.condition, 'amqp:session:handle-in-use');
+  client.send({ kind: 'end' });
+  await client.begin({ handleMax: 0 });
+  await client.receiver('q');
+  client.send(attachFrame({ name: 'other', handle: 1, role: 'receiver', source: sourceOf('q') }));
+  t.equal((await client.next('end')).error?.condition, 'amqp:resource-limit-exceeded');
+});
+
+t.test('link: modes and termini are mirrored', async (t) => {
+  const { client } = await start(t);
+  const capabilities = ['queue'];
+  for (const senderSettleMode of [0, 1, 2] as const) {
+    for (const receiverSettleMode of [0, 1] as const) {
+      const modes = { senderSettleMode, receiverSettleMode };
+      const out = await client.attach({ role: 'receiver', source: sourceOf('q', { capabilities }), ...modes });
+      t.match(out, { role: 'sender', initialDeliveryCount: 0, ...modes });
+      t.match(out.source, { address: 'q', capabilities });
+      t.match(out.target, { address: 'client' });
+      await client.detach();
+      const into = await client.attach({ role: 'sender', target: targetOf('q', { capabilities }), ...modes });
+      t.match(into, { role: 'receiver', ...modes });
+      t.match(into.target, { address: 'q', capabilities });
+      await client.detach();
+    }
+  }
+  const relay = await client.attach({ role: 'sender', target: targetOf(undefined) });
+  t.match(relay.target, { kind: 'target' });
+});
+
+t.test('link: a second attach of its name steals it', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q', 10);
+  await client.seen();
+  nodes.source.put('a');
+  await client.next('transfer');
+  await client.receiver('q', 0, { handle: 1 });
+  t.match(await client.next('detach'), { handle: 0, closed: true, error: { condition: 'amqp:link:stolen' } });
+  t.same(nodes.sources[0]?.left, { closed: false, isClean: true, unsettled: [0] });
+  client.send({ kind: 'detach', handle: 0, closed: true });
+  t.equal((await client.detach({ handle: 1 })).closed, true);
+
+  // One after the other, where the first is not answered yet: by name they could not be told apart.
+  client.send(
+    attachFrame({ name: 'n', handle: 0, role: 'receiver', source: sourceOf('late 1') }),
+    attachFrame({ name: 'n', handle: 1, role: 'receiver', source: sourceOf('2') }),
+  );
+  await client.seen();
+  t.equal(nodes.sources.length, 2);
+  nodes.letOpen();
+  t.equal((await client.next('attach')).source?.address, 'late 1');
+  t.equal((await client.next('detach')).error?.condition, 'amqp:link:stolen');
+  t.equal((await client.next('attach')).source?.address, '2');
+  // And the same with a detach in between, and the handle used again.
+  client.send(
+    attachFrame({ name: 'm', handle: 2, role: 'sender', target: targetOf('late 3') }),
+    { kind: 'detach', handle: 2, closed: true },
+    attachFrame({ name: 'm', handle: 2, role: 'sender', target: targetOf('4') }),
+  );
+  await client.seen();
+  nodes.letOpen();
+  t.match((await client.next('attach')).target, { address: 'late 3' });
+  t.equal((await client.next('detach')).error, undefined);
+  t.match((await client.next('attach')).target, { address: '4' });
+  t.equal((await client.next('flow')).linkCredit, 100);
+});
+
+t.test('link: what comes while it opens', async (t) => {
+  const { nodes, client } = await start(t);
+  client.send(attachFrame({ role: 'sender', target: targetOf('late') }));
+  client.transfer({ deliveryId: 0 }, BODY);
+  await client.seen();
+  nodes.letOpen();
+  await client.next('attach');
+  t.equal((await client.next('detach')).error?.condition, 'amqp:link:transfer-limit-exceeded');
+  t.equal(nodes.target.deliveries.length, 0);
+  client.send({ kind: 'detach', handle: 0, closed: true });
+
+  // A session, or a connection, that ends before the node is there.
+  client.send(attachFrame({ name: 'b', handle: 1, role: 'receiver', source: sourceOf('late') }), { kind: 'end' });
+  await client.next('end');
+  nodes.letOpen();
+  await client.begin();
+  t.match(nodes.source.left, { closed: false });
+  t.notOk(client.kinds().includes('attach'));
+
+  nodes.onSource = ({ link }) => link.detach({ condition: 'amqp:resource-deleted' });
+  await client.receiver('q', 0, { name: 'c', handle: 2 });
+  t.equal((await client.next('detach')).error?.condition, 'amqp:resource-deleted');
+});
+
+t.test('incoming: messages in several transfers, up to the limit', async (t) => {
+  const { nodes, client } = await start(t, { maxMessageBytes: 100_000, assemblyBytesMax: 120_000 });
+  nodes.maxMessageSize = 50_000;
+  t.equal((await client.attach({ role: 'sender', target: targetOf('q') })).maxMessageSize, 50_000);
+  await client.next('flow');
+  const message = Buffer.from(Array.from({ length: 50_000 }, (_, i) => i & 0xff));
+  for (let at = 0; at < 50_000; at += 1000) {
+    const isFirst = at === 0;
+    client.transfer(
+      {
+        ...(isFirst ? { deliveryId: 0, messageFormat: 7 } : {}),
+        more: at < 49_000,
+        ...(at === 5000 ? { settled: true } : {}),
+      },
+      message.subarray(at, at + 1000),
+    );
+  }
+  await client.seen();
+  t.match(nodes.target.deliveries, [{ deliveryId: 0, settled: true, messageFormat: 7, payload: message }]);
+
+  client.transfer({ deliveryId: 1, more: true }, message);
+  client.transfer({}, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:link:message-size-exceeded');
+  t.equal(nodes.target.deliveries.length, 1);
+  client.send({ kind: 'detach', handle: 0, closed: true });
+
+  nodes.maxMessageSize = 0;
+  t.equal((await client.attach({ role: 'sender', target: targetOf('q') })).maxMessageSize, 100_000);
+  client.transfer({ deliveryId: 2, more: true }, message);
+  client.transfer({ deliveryId: 9 }, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:not-allowed', 'another delivery in between');
+  client.send({ kind: 'detach', handle: 0, closed: true });
+
+  await client.sender('q');
+  client.transfer({ deliveryId: 10, resume: true }, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:not-implemented', 'no delivery is resumed');
+  client.send({ kind: 'detach', handle: 0, closed: true });
+
+  // Many that have begun and do not end.
+  await client.sender('q', { name: 'a', handle: 1 });
+  await client.sender('q', { name: 'b', handle: 2 });
+  client.transfer({ handle: 1, deliveryId: 11, more: true }, message);
+  client.transfer({ handle: 1, more: true }, message.subarray(0, 40_000));
+  client.transfer({ handle: 2, deliveryId: 12, more: true }, message);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:resource-limit-exceeded');
+  client.send({ kind: 'detach', handle: 2, closed: true });
+  await client.seen();
+  await client.sender('q', { name: 'b', handle: 2 });
+  client.transfer({ handle: 2, deliveryId: 13, more: true }, message.subarray(0, 10_000));
+  client.transfer({ handle: 2 }, BODY);
+  await client.seen();
+  t.equal(nodes.target.deliveries.length, 1);
+});
+
+t.test('incoming: credit follows the answers, unless it is withheld', async (t) => {
+  const { nodes, client } = await start(t);
+  nodes.creditMax = 10;
+  t.equal((await client.sender('q')).linkCredit, 10);
+  const { target } = nodes;
+  for (let deliveryId = 0; deliveryId < 10; deliveryId++) client.transfer({ deliveryId }, BODY);
+  await client.seen();
+  target.link.answer(3, ACCEPTED);
+  t.match(await client.next('disposition'), { role: 'receiver', first: 3, settled: true, state: ACCEPTED });
+  t.match(await client.next('flow'), { deliveryCount: 10, linkCredit: 1 }, 'at once where there was none');
+  for (const id of [0, 1, 2, 4]) target.link.answer(id, ACCEPTED);
+  await client.many('disposition', 2);
+  await client.seen();
+  t.notOk(client.kinds().includes('flow'), 'less than half');
+  target.link.answer(5, ACCEPTED);
+  t.match(await client.next('flow'), { deliveryCount: 10, linkCredit: 6 });
+
+  target.link.withholdCredit();
+  for (const id of [6, 7, 8, 9]) target.link.answer(id, ACCEPTED);
+  for (let deliveryId = 10; deliveryId < 16; deliveryId++) client.transfer({ deliveryId, settled: true }, BODY);
+  await client.seen();
+  t.equal(target.deliveries.length, 16, 'what was granted stays good');
+  t.notOk(client.kinds().includes('flow'));
+  target.link.grantCredit();
+  t.match(await client.next('flow'), { deliveryCount: 16, linkCredit: 10 });
+  // What a sender skips it has used up.
+  client.flow({ handle: 0, deliveryCount: 24, linkCredit: 2, echo: true });
+  t.match(await client.next('flow'), { deliveryCount: 24, linkCredit: 10 });
+});
+
+t.test('incoming: a receiver that settles second, mixed with presettled', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.sender('q', { receiverSettleMode: 1 });
+  const { target } = nodes;
+  target.onDelivery = ({ deliveryId, settled }) => {
+    if (!settled) target.link.answer(deliveryId, ACCEPTED);
+  };
+  client.transfer({ deliveryId: 0 }, BODY);
+  client.transfer({ deliveryId: 1, settled: true }, BODY);
+  client.transfer({ deliveryId: 2 }, BODY);
+  t.match(await client.next('disposition'), { first: 0, last: 0, settled: false, state: ACCEPTED });
+  t.match(await client.next('disposition'), { first: 2, settled: false });
+  client.disposition(0, 2, { role: 'sender' });
+  await client.seen();
+  t.same(client.kinds(), []);
+});
+
+t.test('a fault of a node ends its link alone, and is logged', async (t) => {
+  const nodes = new TestNodes();
+  const logged: string[] = [];
+  const log = { ...SILENT, error: (_fields: object, message: string) => void logged.push(message) };
+  const server = await startAmqpServer(nodes, { log });
+  t.teardown(() => server.close());
+  const client = await RawAmqpClient.opened(server.port);
+  const broken = (): never => {
+    throw new Error('a fault of the node');
+  };
+  await client.sender('q', { name: 'a', handle: 0 });
+  nodes.target.onDelivery = broken;
+  client.transfer({ deliveryId: 0 }, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:internal-error');
+  await client.receiver('q', 1, { name: 'b', handle: 1 });
+  await client.seen();
+  nodes.source.onPull = broken;
+  nodes.source.put('a');
+  t.equal((await client.next('detach')).error?.condition, 'amqp:internal-error');
+  t.equal(logged.length, 2);
+  // A state that cannot be written.
+  await client.sender('q', { name: 'c', handle: 2 });
+  client.transfer({ handle: 2, deliveryId: 1 }, BODY);
+  await client.seen();
+  nodes.target.link.answer(1, { kind: 'rejected', error: { condition: undefined as unknown as string } });
+  t.equal((await client.next('close')).error?.condition, 'amqp:internal-error');
+  t.equal(logged.length, 3);
+  await client.ended();
+});
+
+t.test('outgoing: long messages in frames and windows as the peer takes them', async (t) => {
+  const { nodes, server } = await start(t);
+  const client = await RawAmqpClient.opened(server.port, { maxFrameSize: 512 }, { incomingWindow: 3 });
+  t.teardown(() => client.destroy());
+  client.incomingWindow = 0;
+  await client.receiver('q');
+  await client.receiver('q', 0, { name: 'other', handle: 1 });
+  const [source, other] = nodes.sources;
+  source!.head = Buffer.alloc(600, 1);
+  const message = Buffer.from(Array.from({ length: 3000 }, (_, i) => i & 0xff));
+  source!.put(message, 'next');
+  other!.put('other');
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 10, incomingWindow: 3 });
+  client.flow({ handle: 1, deliveryCount: 0, linkCredit: 10, incomingWindow: 3 });
+  const parts: Buffer[] = [];
+  let more = true;
+  for (let sent = 0; more; sent++) {
+    const transfer = await client.next('transfer');
+    if (sent === 0) t.match(transfer, { handle: 0, deliveryId: 0, messageFormat: 0, settled: false });
+    parts.push(transfer.payload);
+    more = transfer.more;
+    if (sent % 3 !== 2) continue;
+    await client.seen();
+    t.notOk(client.kinds().includes('transfer'), 'the window is used up');
+    client.flow({ incomingWindow: 3 });
+  }
+  t.same(Buffer.concat(parts), Buffer.concat([Buffer.alloc(600, 1), message]));
+  client.flow({ incomingWindow: 10 });
+  await client.next('transfer', ({ handle }) => handle === 1);
+  client.disposition(0, 100);
+  await client.seen();
+  t.same([...source!.outcomes, ...other!.outcomes].length, 3);
+
+  // A link that ends in the middle of a message does not hold up the others.
+  client.flow({ incomingWindow: 1 });
+  source!.put(message);
+  await client.next('transfer', ({ more: isPart }) => isPart);
+  other!.put('after');
+  await client.detach({ handle: 0 });
+  client.flow({ incomingWindow: 10 });
+  t.equal((await client.next('transfer', ({ handle }) => handle === 1)).payload.toString(), 'after');
+});
+
+t.test('outgoing: verdicts, each told once, whatever the range', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q', 100, { name: 'a', handle: 0 });
+  await client.receiver('q', 100, { name: 'b', handle: 1 });
+  await client.seen();
+  const [a, b] = nodes.sources;
+  a!.put('0', '1', '2');
+  b!.put('0', '1');
+  a!.put('3', '4');
+  await client.many('transfer', 7);
+  const modified = {
+    kind: 'modified',
+    deliveryFailed: true,
+    undeliverableHere: false,
+    messageAnnotations: undefined,
+  } as const;
+  client.disposition(1, 1, { state: modified });
+  client.disposition(2, 2, {
+    settled: false,
+    state: { kind: 'received', sectionNumber: 0, sectionOffset: 0n as never },
+  });
+  client.disposition(0, 4);
+  client.disposition(0, 4, { state: RELEASED });
+  client.disposition(5, 0x7fff_ffff, { state: undefined });
+  client.disposition(5, 6);
+  await client.seen();
+  const told = [...a!.outcomes, ...b!.outcomes].length;
+  t.equal(told, 7);
+  t.same(
+    a!.outcomes.find(({ kept }) => kept === 1),
+    { kept: 1, state: modified },
+  );
+  t.ok([...a!.outcomes, ...b!.outcomes].every(({ state }) => state?.kind !== 'released'));
+  // What is to come is not settled by what was said before.
+  a!.put('5');
+  await client.next('transfer');
+  await client.seen();
+  t.equal(a!.outcomes.length + b!.outcomes.length, 7);
+  client.disposition(9, 8);
+  t.equal((await client.next('end')).error?.condition, 'amqp:invalid-field');
+  t.same(a!.left?.unsettled, [5]);
+});
+
+t.test('outgoing: a receiver that settles second hears that we have settled', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q', 100, { receiverSettleMode: 1 });
+  client.disposition(0, 0x7fff_ffff, { settled: false });
+  await client.seen();
+  t.same(client.kinds(), [], 'nothing has been sent');
+  nodes.source.put('0', '1', '2', '3');
+  await client.many('transfer', 4);
+  client.disposition(0, 1, { settled: false });
+  client.disposition(2, 0xff, { settled: false, state: RELEASED });
+  t.match(await client.next('disposition'), { role: 'sender', first: 0, last: 1, settled: true, state: ACCEPTED });
+  t.match(await client.next('disposition'), { role: 'sender', first: 2, last: 3, settled: true, state: RELEASED });
+  client.disposition(0, 3);
+  await client.seen();
+  t.same(
+    nodes.source.outcomes.map(({ kept }) => kept),
+    [0, 1, 2, 3],
+  );
+});
+
+t.test('outgoing: presettled, and larger than the receiver takes', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q', 10, { senderSettleMode: 1, maxMessageSize: 3 });
+  await client.seen();
+  const { source } = nodes;
+  t.ok(source.link.isPresettled);
+  source.put('a', 'long', 'b');
+  t.same(
+    (await client.many('transfer', 2)).map(({ settled, payload }) => [settled, payload.toString()]),
+    [
+      [true, 'a'],
+      [true, 'b'],
+    ],
+  );
+  await client.seen();
+  t.match(source.outcomes, [
+    { kept: 1, state: { kind: 'rejected', error: { condition: 'amqp:link:message-size-exceeded' } } },
+  ]);
+  t.equal(source.link.room, 8);
+  await client.detach();
+  t.same(source.left, { closed: true, isClean: true, unsettled: [] });
+});
+
+t.test('outgoing: drains of all kinds', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q');
+  const { source } = nodes;
+  // Without credit, twice: answered each time.
+  for (let i = 0; i < 2; i++) {
+    client.flow({ handle: 0, deliveryCount: 0, linkCredit: 0, drain: true });
+    t.match(await client.next('flow'), { deliveryCount: 0, linkCredit: 0, drain: true });
+  }
+  t.equal(source.drains, 0);
+  // The node takes its time, and there is more credit meanwhile.
+  source.drainsAtOnce = false;
+  source.link.available(3);
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 5, drain: true });
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 7, drain: true, echo: true });
+  t.match(await client.next('flow'), { deliveryCount: 0, linkCredit: 7, available: 3, drain: true });
+  t.equal(source.drains, 1);
+  source.put('a', 'b');
+  await client.many('transfer', 2);
+  source.link.drained();
+  t.match(await client.next('flow'), { deliveryCount: 7, linkCredit: 0, drain: true });
+  source.link.drained();
+  await client.seen();
+  t.same(client.kinds(), [], 'nothing is given back twice');
+  // Called off before the node has answered.
+  client.flow({ handle: 0, deliveryCount: 7, linkCredit: 4, drain: true });
+  client.flow({ handle: 0, deliveryCount: 7, linkCredit: 4 });
+  await client.seen();
+  t.equal(source.drains, 2);
+  source.link.drained();
+  source.put('c');
+  await client.next('transfer');
+  await client.seen();
+  t.same(client.kinds(), []);
+  // Credit that is taken back.
+  client.flow({ handle: 0, deliveryCount: 7, linkCredit: 1 });
+  await client.seen();
+  t.equal(source.link.room, 0);
+});
+
+t.test('outgoing: who is gone leaves what it had', async (t) => {
+  const { nodes, server, client } = await start(t);
+  const ways: [string, (client: RawAmqpClient) => unknown, object][] = [
+    ['end', async (one) => one.send({ kind: 'end' }), { closed: false, isClean: true, unsettled: [0, 2] }],
+    ['close', async (one) => one.close(), { closed: false, isClean: true, unsettled: [0, 2] }],
+    ['loss', async (one) => one.destroy(), { closed: false, isClean: false, unsettled: [0, 2] }],
+    [
+      'fault',
+      async (one) => one.write(rawFrame(0, Buffer.from([1]))),
+      { closed: false, isClean: false, unsettled: [0, 2] },
+    ],
+  ];
+  for (const [what, leave, left] of ways) {
+    const one = await RawAmqpClient.opened(server.port);
+    await one.receiver('q', 10);
+    await one.seen();
+    const { source } = nodes;
+    const gone = new Promise<void>((resolve) => source.link.session.onEnd(resolve));
+    source.put('0', '1', '2');
+    await one.many('transfer', 3);
+    one.disposition(1);
+    await one.seen();
+    await leave(one);
+    await gone;
+    t.same(source.left, left, what);
+    one.destroy();
+  }
+  await client.seen();
+});
+
+t.test('a client that does not read gets no more, and is not read', async (t) => {
+  const { nodes, server, client } = await start(t, { outputBytesMax: 256 * 1024, idleTimeoutMs: 10_000 });
+  const stuck = await RawAmqpClient.opened(server.port, {}, { incomingWindow: 0x7fff_ffff });
+  t.teardown(() => stuck.destroy());
+  stuck.incomingWindow = 0x7fff_ffff;
+  await stuck.receiver('q', 1_000_000);
+  await stuck.seen();
+  const stuckSource = nodes.source;
+  await client.receiver('q', 10);
+  await client.seen();
+  stuck.stream.pause();
+  const message = Buffer.alloc(60_000, 1);
+  const full = new Promise<void>((resolve) => {
+    const more = (): void => {
+      for (let i = 0; i < 10; i++) stuckSource.queue.push(message);
+      stuckSource.link.ready();
+      setImmediate(() => (stuckSource.queue.length > 100 ? resolve() : more()));
+    };
+    more();
+  });
+  await full;
+  t.equal(stuckSource.link.room, 0);
+  const all = stuckSource.sent + stuckSource.queue.length;
+  nodes.source.put('others go on');
+  await client.next('transfer');
+  stuck.stream.resume();
+  await stuck.many('transfer', all);
+  t.equal(stuckSource.queue.length, 0, 'and all of it comes when it reads again');
+
+  stuck.stream.pause();
+  for (let i = 0; i < 1000; i++) stuckSource.queue.push(message);
+  stuckSource.link.ready();
+  const gone = new Promise<void>((resolve) => stuckSource.link.session.onEnd(resolve));
+  await client.seen();
+  await server.clock.advance(11_000);
+  await gone;
+  t.match(stuckSource.left, { isClean: false });
+});
+
+t.test('everything in one packet, without SASL', async (t) => {
+  const { nodes, server } = await start(t);
+  const client = await RawAmqpClient.connect(server.port);
+  nodes.onSource = (source) => source.put('first');
+  client.write(
+    PROTOCOL_HEADERS.amqp,
+    ...[
+      openFrame(),
+      beginFrame(),
+      attachFrame({ role: 'receiver', source: sourceOf('q') }),
+      flowFrame({ nextIncomingId: undefined, handle: 0, deliveryCount: undefined, linkCredit: 1 }),
+    ].map((performative) => encodeFrame(0, performative)),
+  );
+  t.equal((await client.next('transfer')).payload.toString(), 'first');
+  t.same(client.kinds(), ['header', 'open', 'begin', 'attach']);
+  await client.close();
+});
+
+/** What a client sends that knows the protocol, and is wrong now and then. */
+class CarelessClient {
+  private readonly random: Random;
+  private readonly faults: number;
+  private readonly roles = new Map<number, Role>();
+  private deliveryId = 0;
+  private attached = 0;
+
+  /** @param faults the part of its frames that are wrong */
+  constructor(random: Random, faults: number) {
+    this.random = random;
+    this.faults = faults;
+  }
+
+  /** It has begun a session. */
+  reset(): void {
+    this.roles.clear();
+    this.deliveryId = 0;
+  }
+
+  frame(): Buffer {
+    const { random } = this;
+    if (random.chance(this.faults)) return this.wrong();
+    const handles = [...this.roles.keys()];
+    if (handles.length < 2 || random.chance(0.05)) return this.attach();
+    const handle = random.pick(handles);
+    if (random.chance(0.02)) {
+      this.roles.delete(handle);
+      return encodeFrame(0, { kind: 'detach', handle, closed: random.chance(0.5) });
+    }
+    return this.roles.get(handle) === 'sender' ? this.transfer(handle) : this.receive(handle);
+  }
+
+  private attach(): Buffer {
+    const { random } = this;
+    const handle = this.roles.size === 0 ? 0 : Math.max(...this.roles.keys()) + 1;
+    const role = random.pick(['sender', 'receiver'] as const);
+    const address = random.pick(['q', 'q', 'q', 'q', 'denied', 'broken', 'late', 'late denied']);
+    const terminus = role === 'sender' ? { target: targetOf(address) } : { source: sourceOf(address) };
+    const modes = {
+      senderSettleMode: random.pick([0, 1, 2] as const),
+      receiverSettleMode: random.pick([0, 1] as const),
+    };
+    const maxMessageSize = random.pick([0, 0, 0, 1000]);
+    // Sometimes that of a link there is.
+    const name = random.chance(0.1) ? 'same' : `link ${this.attached++}`;
+    this.roles.set(handle, role);
+    return encodeFrame(0, attachFrame({ role, name, handle, maxMessageSize, ...modes, ...terminus }));
+  }
+
+  private transfer(handle: number): Buffer {
+    const { random } = this;
+    const state = random.chance(0.1) ? ACCEPTED : undefined;
+    const first = transferFrame(
+      { handle, deliveryId: this.deliveryId++, settled: random.chance(0.3), state },
+      random.bytes(100),
+    );
+    if (!random.chance(0.2)) return first;
+    const more = transferFrame({ handle, deliveryId: this.deliveryId++, more: true }, random.bytes(100));
+    const last = transferFrame({ handle, aborted: random.chance(0.3) }, random.bytes(100));
+    return Buffer.concat([first, more, last]);
+  }
+
+  private receive(handle: number): Buffer {
+    const { random } = this;
+    if (random.chance(0.5)) {
+      const first = random.int(0, 50);
+      const state = random.pick([ACCEPTED, RELEASED, REJECTED, undefined]);
+      const settled = random.chance(0.7);
+      return encodeFrame(0, {
+        kind: 'disposition',
+        role: 'receiver',
+        first,
+        last: first + random.int(0, 20),
+        settled,
+        state,
+      });
+    }
+    const flags = { drain: random.chance(0.2), echo: random.chance(0.2) };
+    const credit = { deliveryCount: random.int(0, 10), linkCredit: random.int(0, 30) };
+    return encodeFrame(
+      0,
+      flowFrame({ nextIncomingId: undefined, incomingWindow: random.int(0, 100), handle, ...credit, ...flags }),
+    );
+  }
+
+  private wrong(): Buffer {
+    const { random } = this;
+    const number = (): number => random.pick([0, 1, 2, 3, 100, 0x7fff_ffff, 0xffff_ffff]);
+    const handle = random.int(0, 5);
+    const channel = random.pick([0, 0, 0, 1]);
+    return random.pick([
+      () => encodeFrame(channel, { kind: 'end' }),
+      () => encodeFrame(channel, { kind: 'detach', handle: number(), closed: true }),
+      () => encodeFrame(channel, attachFrame({ role: 'sender', handle: number(), target: targetOf('q') })),
+      () =>
+        encodeFrame(
+          channel,
+          flowFrame({ handle, deliveryCount: number(), linkCredit: number(), drain: true, nextIncomingId: number() }),
+        ),
+      () => transferFrame({ handle, deliveryId: number(), more: random.chance(0.5) }, random.bytes(10), channel),
+      () =>
+        encodeFrame(channel, {
+          kind: 'disposition',
+          role: 'receiver',
+          first: number(),
+          last: number(),
+          settled: random.chance(0.5),
+        }),
+      () => rawFrame(0, random.bytes(20)),
+    ])();
+  }
+}
+
+for (const seed of seeds(3)) {
+  t.test(`whatever comes, only its own connection ends: GANTRY_SEED=${seed}`, async (t) => {
+    const random = new Random(seed);
+    const nodes = new TestNodes();
+    const failures: string[] = [];
+    const error = (fields: object): void => void failures.push(String((fields as { err: unknown }).err));
+    const server = await startAmqpServer(nodes, { log: { ...SILENT, error } });
+    t.teardown(() => server.close());
+    nodes.onSource = (source) => source.put(...Array.from({ length: 20 }, () => random.bytes(2000)));
+    nodes.onTarget = (target) => {
+      target.onDelivery = ({ deliveryId }) => {
+        if (random.chance(0.7)) target.link.answer(deliveryId, random.pick([ACCEPTED, REJECTED, RELEASED]));
+        else if (random.chance(0.02)) target.link.detach({ condition: 'amqp:resource-deleted' });
+      };
+    };
+    for (let life = 0; life < 100; life++) {
+      const client = await RawAmqpClient.opened(server.port, { maxFrameSize: random.pick([512, 5000]) });
+      const careless = new CarelessClient(random, random.pick([0, 0.01, 0.1]));
+      for (let burst = random.int(1, 20); burst > 0 && !client.isEnded; burst--) {
+        const chunk = Buffer.concat(Array.from({ length: random.int(1, 10) }, () => careless.frame()));
+        client.write(chunk);
+        if (random.chance(0.5)) nodes.letOpen();
+        for (let turn = random.int(1, 5); turn > 0; turn--) await new Promise((resolve) => setImmediate(resolve));
+        if (!client.kinds().includes('end')) continue;
+        client.received.length = 0;
+        client.send({ kind: 'end' }, beginFrame());
+        careless.reset();
+      }
+      if (random.chance(0.5)) client.stream.end();
+      else client.destroy();
+      await client.ended();
+    }
+    t.same(
+      failures.filter((failure) => !failure.includes('a fault of the node')),
+      [],
+    );
+    nodes.onSource = () => {};
+    const client = await RawAmqpClient.opened(server.port);
+    await client.sender('q');
+    await client.close();
+    nodes.letOpen();
+    await settled();
+    t.ok(
+      [...nodes.sources, ...nodes.targets].every(({ left }) => left !== undefined),
+      'every node was left',
+    );
+    let told = 0;
+    let taken = 0;
+    for (const { outcomes, left, link, sent } of nodes.sources) {
+      const all = [...outcomes.map(({ kept }) => kept), ...left!.unsettled];
+      told += outcomes.length;
+      if (new Set(all).size !== all.length) t.fail('a verdict was told twice');
+      if (!link.isPresettled && all.length !== sent) t.fail(`${all.length} verdicts for ${sent} messages`);
+    }
+    for (const { deliveries } of nodes.targets) taken += deliveries.length;
+    t.comment(`${nodes.sources.length} sources, ${told} verdicts, ${taken} messages taken`);
+    t.ok(told > 50 && taken > 50, 'it was not all nonsense');
+  });
+}

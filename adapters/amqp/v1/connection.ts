@@ -1,14 +1,13 @@
-import type { Principal } from '../../../core/ports/authenticator.ts';
 import type { AmqpContext } from './amqp-context.ts';
 import { CodecError } from './codec/codec-error.ts';
 import { FrameDecoder, type FrameHandler } from './codec/frame-decoder.ts';
 import type { DispositionFrame, FlowFrame, TransferFrame } from './codec/hot-frames.ts';
 import type { RarePerformative } from './codec/performative-reader.ts';
-import { SaslCode, type AmqpError, type Begin, type Open, type SaslPerformative } from './codec/performatives.ts';
-import { PROTOCOL_HEADER_BYTES, PROTOCOL_HEADERS, type HeaderProtocol } from './codec/protocol-header.ts';
+import type { AmqpError, Begin, Open, SaslPerformative } from './codec/performatives.ts';
+import { PROTOCOL_HEADER_BYTES, type HeaderProtocol } from './codec/protocol-header.ts';
 import { Condition } from './condition.ts';
+import { Entrance, type EntranceHost } from './entrance.ts';
 import { FrameSink } from './frame-sink.ts';
-import { Login, type LoginStep } from './login.ts';
 import { faultOf, openFor, SOLE_CONNECTION } from './negotiation.ts';
 import type { Peer } from './node.ts';
 import type { AmqpOptions } from './options.ts';
@@ -24,14 +23,11 @@ const LINGER_MS = 5_000;
 /** How long before it is due at the latest a heartbeat is sent: connections are looked at that often. */
 export const IDLE_SCAN_MS = 250;
 
-/**
- * `header`: nothing has come; `sasl`: a login is under way; `proven`: it is known who the client is, its open has not
- * come; `closing`: we have closed, and wait for the peer to do so.
- */
-type Phase = 'header' | 'sasl' | 'proven' | 'open' | 'closing' | 'closed';
+/** `closing`: we have closed, and wait for the peer to do so. */
+type Phase = 'entering' | 'open' | 'closing' | 'closed';
 
 /** One AMQP client: owns its stream, knows who it is, and leads frames to their sessions. */
-export class Connection implements FrameHandler, Dirty {
+export class Connection implements FrameHandler, EntranceHost, Dirty {
   readonly context: AmqpContext;
   readonly options: AmqpOptions;
   readonly writer: FrameSink;
@@ -40,9 +36,8 @@ export class Connection implements FrameHandler, Dirty {
   private readonly output: Output;
   private readonly gate: ReadGate;
   private readonly decoder: FrameDecoder;
-  private readonly login: Login;
-  private phase: Phase = 'header';
-  private principal: Principal | undefined;
+  private readonly entrance: Entrance;
+  private phase: Phase = 'entering';
   private known: Peer | undefined;
   /** By the peer's channel. */
   private readonly sessions = new Map<number, Session>();
@@ -51,7 +46,6 @@ export class Connection implements FrameHandler, Dirty {
   private remoteChannelMax = 0;
   /** Bytes of a header that is not whole yet. */
   private receivedBefore = 0;
-  private isTlsDue = false;
   /** Bytes of messages that have begun and not ended. */
   private assemblyBytes = 0;
   private dirtySessions: Session[] = [];
@@ -60,6 +54,8 @@ export class Connection implements FrameHandler, Dirty {
   private isBlocked = false;
   /** How much it had not taken when it was looked at last. */
   private blockedBytes = 0;
+  /** Nothing more is taken in or sent out. */
+  private isStopping = false;
   /** Somebody found no room in the output. */
   private isStarved = false;
   /** 0: the peer sets no limit. */
@@ -72,9 +68,15 @@ export class Connection implements FrameHandler, Dirty {
   private lingerUntil = Infinity;
   /** Its container id, where it is to have no other connection. */
   private soleContainer: string | undefined;
+  private readonly onData = (chunk: Buffer): void => this.receive(chunk);
+  private readonly onDrain = (): void => this.drained();
+  private readonly onStreamEnd = (): void => this.end('the client closed its side');
+  private readonly onError = (err: Error): void =>
+    this.context.log.debug({ err, client: this.name }, 'AMQP socket error');
+  private readonly onClosed = (): void => this.closed();
 
   constructor(context: AmqpContext, transport: Transport) {
-    const { stream, options = context.options, certificateUser } = transport;
+    const { stream, options = context.options } = transport;
     this.context = context;
     this.transport = transport;
     this.stream = stream;
@@ -83,18 +85,11 @@ export class Connection implements FrameHandler, Dirty {
     this.writer = new FrameSink(this.output);
     this.gate = new ReadGate(stream);
     this.decoder = new FrameDecoder(this, { frameBytesMax: options.maxFrameSizeBytes });
-    this.login = new Login(context.broker, options.saslMechanisms, certificateUser);
+    this.entrance = new Entrance(this, transport, this.writer, this.decoder);
     this.lastSentAt = context.nowMs;
     this.lastFrameAt = context.nowMs;
     this.acceptedAt = context.nowMs;
-    stream.on('data', (chunk) => this.receive(chunk));
-    stream.on('drain', () => this.drained());
-    stream.on('end', () => {
-      // Where our side is closed already, closing it again would make an error nobody sees.
-      if (this.phase !== 'closing') stream.end();
-    });
-    stream.on('error', (error) => context.log.debug({ err: error, client: this.name }, 'AMQP socket error'));
-    stream.on('close', () => this.closed());
+    this.listen();
   }
 
   get peer(): Peer {
@@ -103,46 +98,19 @@ export class Connection implements FrameHandler, Dirty {
 
   /** Whether more may be written for now. Whoever hears that not, is woken when it may. */
   get hasRoom(): boolean {
-    const isFree = !this.isBlocked && !this.gate.has('stopped');
-    if (isFree && !this.output.isOver(this.options.outputBytesMax)) return true;
+    if (!this.isBlocked && !this.isStopping && !this.output.isOver(this.options.outputBytesMax)) return true;
     this.isStarved = true;
     return false;
   }
 
   onProtocolHeader(protocol: HeaderProtocol): void {
     this.lastFrameAt = this.context.nowMs;
-    if (this.phase === 'proven' && protocol === 'amqp') return this.write(PROTOCOL_HEADERS.amqp);
-    if (this.phase !== 'header') return this.refuseHeader(PROTOCOL_HEADERS.amqp);
-    switch (protocol) {
-      case 'sasl':
-        this.phase = 'sasl';
-        this.write(PROTOCOL_HEADERS.sasl);
-        return this.holdFor(this.login.offered(), (mechanisms) => {
-          this.writer.sasl({ kind: 'sasl-mechanisms', mechanisms });
-          this.becomeDirty();
-        });
-      case 'amqp':
-        return this.holdFor(this.login.withoutSasl(), (principal) => this.comesWithoutSasl(principal));
-      case 'tls':
-        if (this.transport.startTls === undefined) return this.refuseHeader(PROTOCOL_HEADERS.sasl);
-        this.isTlsDue = true;
-        return this.decoder.close();
-      case 'unknown':
-        return this.refuseHeader(PROTOCOL_HEADERS.sasl);
-    }
+    this.entrance.onProtocolHeader(protocol);
   }
 
   onSasl(performative: SaslPerformative): void {
-    const { kind } = performative;
     this.lastFrameAt = this.context.nowMs;
-    if (this.phase !== 'sasl') return;
-    if (kind === 'sasl-init' && this.login.expects(kind)) {
-      this.holdFor(this.login.begin(performative), (step) => this.loggedIn(step));
-    } else if (kind === 'sasl-response' && this.login.expects(kind)) {
-      this.holdFor(this.login.goOn(performative.response), (step) => this.loggedIn(step));
-    } else {
-      this.loggedIn({ answer: { kind: 'sasl-outcome', code: SaslCode.auth } });
-    }
+    this.entrance.onSasl(performative);
   }
 
   onPerformative(channel: number, performative: RarePerformative): void {
@@ -188,13 +156,43 @@ export class Connection implements FrameHandler, Dirty {
   fail(condition: string, description: string, info?: AmqpError['info']): void {
     if (this.phase === 'closing' || this.phase === 'closed') return;
     // AMQP 2.4.3: nothing comes before open, close neither.
-    if (this.phase === 'proven') this.writer.performative(0, openFor(this.options, this.context.version, true));
+    const { isThrough } = this.entrance;
+    if (this.phase === 'entering' && isThrough) {
+      this.writer.performative(0, openFor(this.options, this.context.version, true));
+    }
     this.settleSessions();
     this.leave(false);
-    if (this.phase === 'open' || this.phase === 'proven') {
+    if (isThrough) {
       this.writer.performative(0, { kind: 'close', error: { condition, description, info } });
     }
     this.end(description);
+  }
+
+  /** Holds back what comes behind a step of the login. */
+  holdFor<T>(work: Promise<T>, proceed: (result: T) => void): void {
+    this.gate.hold('login');
+    this.decoder.pause();
+    work
+      .then((result) => {
+        if (this.phase !== 'closing' && this.phase !== 'closed') proceed(result);
+        // What was held back may hold back again what is behind it.
+        this.gate.release('login');
+        if (!this.isStopping) this.decoder.resume();
+      })
+      .catch((error: unknown) => this.failed(error));
+  }
+
+  /** Sends what is left, closes our side, and waits a little for the peer to close its own. */
+  end(reason: string): void {
+    if (this.phase === 'closing' || this.phase === 'closed') return;
+    this.context.log.debug({ client: this.name, reason }, 'AMQP connection ends');
+    this.phase = 'closing';
+    this.lingerUntil = this.context.broker.clock.now() + LINGER_MS;
+    this.decoder.close();
+    this.leave(false);
+    this.output.flush();
+    this.stream.resume();
+    this.stream.end();
   }
 
   /** Looked at every `IDLE_SCAN_MS`: ends what has been silent for too long, and tells the peer that we are there. */
@@ -213,7 +211,7 @@ export class Connection implements FrameHandler, Dirty {
     if (idleTimeoutMs > 0 && nowMs - this.lastFrameAt > idleTimeoutMs) {
       return this.fail(Condition.resourceLimitExceeded, `nothing was received for ${idleTimeoutMs} ms`);
     }
-    if (this.heartbeatMs > 0 && nowMs - this.lastSentAt >= this.heartbeatMs - IDLE_SCAN_MS) {
+    if (this.heartbeatMs > 0 && !this.isBlocked && nowMs - this.lastSentAt >= this.heartbeatMs - IDLE_SCAN_MS) {
       this.writer.empty();
       this.becomeDirty();
     }
@@ -221,6 +219,7 @@ export class Connection implements FrameHandler, Dirty {
 
   /** Takes nothing more in; what was taken in is still answered. */
   stopReading(): void {
+    this.isStopping = true;
     this.gate.hold('stopped');
     this.decoder.pause();
   }
@@ -264,12 +263,21 @@ export class Connection implements FrameHandler, Dirty {
     return this.assemblyBytes <= this.options.assemblyBytesMax;
   }
 
+  private listen(): void {
+    const { stream } = this;
+    stream.on('data', this.onData);
+    stream.on('drain', this.onDrain);
+    stream.on('end', this.onStreamEnd);
+    stream.on('error', this.onError);
+    stream.on('close', this.onClosed);
+  }
+
   private receive(chunk: Buffer): void {
     this.context.readClock();
     try {
       this.decoder.push(chunk);
-      if (this.isTlsDue) this.beginTls(chunk.subarray(PROTOCOL_HEADER_BYTES - this.receivedBefore));
-      else if (this.phase === 'header') this.receivedBefore += chunk.length;
+      if (this.entrance.isTlsDue) this.beginTls(chunk.subarray(PROTOCOL_HEADER_BYTES - this.receivedBefore));
+      else if (this.receivedBefore < PROTOCOL_HEADER_BYTES) this.receivedBefore += chunk.length;
     } catch (error) {
       this.failed(error);
     }
@@ -286,56 +294,23 @@ export class Connection implements FrameHandler, Dirty {
     return this.fail(Condition.internalError, 'internal error');
   }
 
-  /** Holds back what comes behind a step of the login. */
-  private holdFor<T>(work: Promise<T>, proceed: (result: T) => void): void {
-    this.gate.hold('login');
-    this.decoder.pause();
-    work
-      .then((result) => {
-        if (this.phase !== 'closing' && this.phase !== 'closed') proceed(result);
-        if (!this.gate.has('stopped')) this.decoder.resume();
-        if (this.phase !== 'closing') this.gate.release('login');
-      })
-      .catch((error: unknown) => this.failed(error));
-  }
-
-  private comesWithoutSasl(principal: Principal | undefined): void {
-    if (principal === undefined) return this.refuseHeader(PROTOCOL_HEADERS.sasl);
-    this.principal = principal;
-    this.phase = 'proven';
-    return this.write(PROTOCOL_HEADERS.amqp);
-  }
-
-  /** AMQP 2.2: answered with what we would take, and closed. */
-  private refuseHeader(wanted: Buffer): void {
-    this.writer.raw(wanted);
-    this.end('the protocol header is not one that can come here');
-  }
-
   /** AMQP 5.2.1: the header is answered, and the handshake follows. */
   private beginTls(received: Buffer): void {
     const { stream, context, transport } = this;
-    this.writer.raw(PROTOCOL_HEADERS.tls);
     this.output.flush();
     this.phase = 'closed';
     stream.pause();
-    for (const event of ['data', 'drain', 'end', 'close'] as const) stream.removeAllListeners(event);
+    stream.removeListener('data', this.onData);
+    stream.removeListener('drain', this.onDrain);
+    stream.removeListener('end', this.onStreamEnd);
+    stream.removeListener('error', this.onError);
+    stream.removeListener('close', this.onClosed);
     context.remove(this);
     transport.startTls!(received);
   }
 
-  private loggedIn({ answer, principal }: LoginStep): void {
-    this.writer.sasl(answer);
-    if (answer.kind === 'sasl-challenge') return this.becomeDirty();
-    if (principal === undefined) return this.end('the client is not who it says');
-    this.principal = principal;
-    this.phase = 'proven';
-    this.decoder.expectHeader();
-    return this.becomeDirty();
-  }
-
   private onOpen(open: Open): void {
-    if (this.phase !== 'proven') return this.fail(Condition.illegalState, 'the connection is open already');
+    if (this.phase !== 'entering') return this.fail(Condition.illegalState, 'the connection is open already');
     const { options, context, transport } = this;
     const fault = faultOf(open, context.soleContainers) ?? this.refusal();
     if (fault !== undefined) return this.fail(fault.condition, fault.description!, fault.info);
@@ -346,7 +321,7 @@ export class Connection implements FrameHandler, Dirty {
       owner: context.newOwner(),
       containerId: open.containerId,
       hostname: open.hostname,
-      principal: this.principal!,
+      principal: this.entrance.principal!,
       remoteAddress: transport.remoteAddress,
     };
     this.phase = 'open';
@@ -391,7 +366,7 @@ export class Connection implements FrameHandler, Dirty {
   private sessionAt(channel: number): Session | undefined {
     const session = this.sessions.get(channel);
     if (session === undefined) {
-      if (this.phase === 'proven') this.tooEarly();
+      if (this.phase === 'entering') this.tooEarly();
       else this.fail(Condition.notAllowed, `channel ${channel} has no session`);
     }
     return session;
@@ -399,11 +374,6 @@ export class Connection implements FrameHandler, Dirty {
 
   private tooEarly(): void {
     this.fail(Condition.illegalState, 'open has to come first');
-  }
-
-  private write(bytes: Buffer): void {
-    this.writer.raw(bytes);
-    this.becomeDirty();
   }
 
   private settleSessions(): void {
@@ -433,19 +403,6 @@ export class Connection implements FrameHandler, Dirty {
     const takes = waiting !== this.blockedBytes;
     this.blockedBytes = waiting;
     return takes;
-  }
-
-  /** Sends what is left, closes our side, and waits a little for the peer to close its own. */
-  private end(reason: string): void {
-    if (this.phase === 'closing' || this.phase === 'closed') return;
-    this.context.log.debug({ client: this.name, reason }, 'AMQP connection ends');
-    this.phase = 'closing';
-    this.lingerUntil = this.context.broker.clock.now() + LINGER_MS;
-    this.decoder.close();
-    this.leave(false);
-    this.output.flush();
-    this.stream.resume();
-    this.stream.end();
   }
 
   private closed(): void {

@@ -9,7 +9,7 @@ import {
   writeFlow,
   writeTransfer,
 } from './codec/frame-writer.ts';
-import type { DeliveryState, Flow, Performative, Role, SaslPerformative } from './codec/performatives.ts';
+import type { AmqpError, DeliveryState, Flow, Performative, Role, SaslPerformative } from './codec/performatives.ts';
 import type { Output } from './output.ts';
 
 /** Writes frames into an output, none longer than the peer takes. */
@@ -133,6 +133,14 @@ export class FrameSink {
 
 /** What only explains is left out where the frame would be too long for the peer. */
 function withoutText(performative: Performative): Performative {
-  if (!('error' in performative) || performative.error === undefined) return performative;
-  return { ...performative, error: { condition: performative.error.condition } };
+  if (performative.kind === 'disposition') {
+    const { state } = performative;
+    if (state?.kind !== 'rejected') return performative;
+    return { ...performative, state: { kind: 'rejected', error: shortened(state.error) } };
+  }
+  return 'error' in performative ? { ...performative, error: shortened(performative.error) } : performative;
+}
+
+function shortened(error: AmqpError | undefined): AmqpError | undefined {
+  return error && { condition: error.condition };
 }

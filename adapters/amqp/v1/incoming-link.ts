@@ -44,7 +44,8 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
   }
 
   answer(deliveryId: number, state: DeliveryState): void {
-    if (this.phase !== 'attached') return;
+    // Answers that come late, or for what was settled already, change nothing.
+    if (this.phase !== 'attached' || this.credit.unanswered === 0) return;
     this.session.answer(deliveryId, this.isAnswerFinal, state);
     this.credit.answered();
     this.session.context.deliveriesDone(1);
@@ -99,7 +100,8 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
     this.attached({
       source: this.attach.source,
       target: node.target,
-      capabilities: node.capabilities ?? [],
+      capabilities: node.capabilities,
+      properties: node.properties,
       maxMessageSize: this.messageBytesMax,
     });
   }

@@ -1,5 +1,5 @@
 import type { FlowFrame, TransferFrame } from './codec/hot-frames.ts';
-import type { AmqpError, Attach, Coordinator, Detach, Role, Source, Target } from './codec/performatives.ts';
+import type { AmqpError, AmqpMap, Attach, Coordinator, Detach, Role, Source, Target } from './codec/performatives.ts';
 import { Condition } from './condition.ts';
 import { LinkError, type Link, type Peer } from './node.ts';
 import type { Session } from './session.ts';
@@ -14,7 +14,8 @@ type Phase = 'opening' | 'attached' | 'closing' | 'gone';
 export interface AttachAnswer {
   readonly source: Source | undefined;
   readonly target: Target | Coordinator | undefined;
-  readonly capabilities: readonly string[];
+  readonly capabilities?: readonly string[] | undefined;
+  readonly properties?: AmqpMap | undefined;
   readonly maxMessageSize: number;
 }
 
@@ -120,7 +121,6 @@ export abstract class LinkEndpoint implements Link {
     this.writeAttach({
       source: role === 'sender' ? source : undefined,
       target: role === 'sender' ? undefined : target,
-      capabilities: [],
       maxMessageSize: 0,
     });
     if (this.handle < 0) return;
@@ -151,7 +151,7 @@ export abstract class LinkEndpoint implements Link {
     this.left(closed, true);
   }
 
-  private writeAttach({ source, target, capabilities, maxMessageSize }: AttachAnswer): void {
+  private writeAttach({ source, target, capabilities, properties, maxMessageSize }: AttachAnswer): void {
     const { session } = this;
     const { role, senderSettleMode, receiverSettleMode } = this.attach;
     if (!session.takeHandle(this)) return;
@@ -166,9 +166,9 @@ export abstract class LinkEndpoint implements Link {
       target,
       initialDeliveryCount: this.initialDeliveryCount,
       maxMessageSize,
-      offeredCapabilities: capabilities,
+      offeredCapabilities: capabilities ?? [],
       desiredCapabilities: [],
-      properties: new Map(),
+      properties: properties ?? new Map(),
     });
   }
 

@@ -77,7 +77,7 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     if (isTooLarge || this.phase !== 'attached') return this.refuse(kept);
     this.credit.sent();
     if (!this.isPresettled) this.unsettledCount++;
-    this.session.send(this, kept, head, headEnd, buffer, start, end, messageFormat, tag);
+    this.session.deliveries.send(this, kept, head, headEnd, buffer, start, end, messageFormat, tag);
   }
 
   ready(): void {
@@ -93,7 +93,9 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.refusedOnes = undefined;
     try {
       if (refusedOnes !== undefined) for (const kept of refusedOnes) this.node!.outcome(kept, TOO_LARGE);
-      if (this.room > 0) this.node!.pull();
+      if (this.room === 0) return;
+      if (this.credit.isDraining && !this.isDrainTold) this.drain();
+      else this.node!.pull();
     } catch (error) {
       this.failed(error);
     }
@@ -134,7 +136,7 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
 
   protected left(closed: boolean, isClean: boolean): void {
     const { session } = this;
-    const unsettled = this.unsettledCount > 0 ? session.takeUnsettled(this) : [];
+    const unsettled = this.unsettledCount > 0 ? session.deliveries.unsettled.takeOf(this) : [];
     this.unsettledCount = 0;
     if (this.refusedOnes !== undefined) unsettled.push(...this.refusedOnes);
     this.refusedOnes = undefined;
@@ -155,7 +157,8 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.attached({
       source: node.source,
       target: this.attach.target,
-      capabilities: node.capabilities ?? [],
+      capabilities: node.capabilities,
+      properties: node.properties,
       maxMessageSize: 0,
     });
   }
@@ -167,7 +170,8 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     if (isDraining && credit === 0) this.drained();
     else if (isEchoed) this.writeFlow(isDraining);
     if (!this.credit.isDraining) this.isDrainTold = false;
-    else if (!this.isDrainTold) this.drain();
+    // Where there is credit and no room yet, what is there can still be sent when there is: so the drain waits, too.
+    else if (!this.isDrainTold && this.room > 0) this.drain();
     this.ready();
   }
 

@@ -7,13 +7,12 @@ import { IncomingEndpoint } from './incoming-link.ts';
 import type { LinkEndpoint } from './link-endpoint.ts';
 import type { Nodes, Peer, SessionScope } from './node.ts';
 import type { AmqpOptions } from './options.ts';
+import { OutgoingDeliveries } from './outgoing-deliveries.ts';
 import { OutgoingEndpoint } from './outgoing-link.ts';
 import { DispositionBatch, type DispositionWriter } from './state/disposition-batch.ts';
 import { lowestFree } from './state/lowest-free.ts';
-import { PartialTransfer } from './state/partial-transfer.ts';
-import { after, distance } from './state/serial.ts';
+import { distance } from './state/serial.ts';
 import { SessionWindow } from './state/session-window.ts';
-import { Unsettled } from './state/unsettled.ts';
 
 /** What we say of transfers we may send; the peer's incoming window is what counts. */
 const OUTGOING_WINDOW = 0x7fff_ffff;
@@ -46,14 +45,12 @@ export class Session implements SessionScope {
   private readonly handles: (LinkEndpoint | undefined)[] = [];
   /** Of the delivery that began last; undefined before the first. */
   private lastDeliveryId: number | undefined;
-  private nextDeliveryId = 0;
-  private readonly unsettled = new Unsettled<OutgoingEndpoint>();
+  /** What links send. */
+  readonly deliveries: OutgoingDeliveries;
   /** What we say of what we received. */
   private readonly answers = new DispositionBatch();
   /** What we say of what we sent: that it is settled. */
   private readonly settlements = new DispositionBatch();
-  /** A message of which not all has been sent, for want of window. */
-  private partial: PartialTransfer | undefined;
   /** Some link found no room. */
   private isStarved = false;
   private firstToWake = 0;
@@ -71,6 +68,7 @@ export class Session implements SessionScope {
     this.remoteHandleMax = begin.handleMax;
     this.window = new SessionWindow(this.options.sessionWindow);
     this.window.onBegin(begin);
+    this.deliveries = new OutgoingDeliveries(connection, channel, this.window);
     this.answerWriter = this.dispositionWriter('receiver');
     this.settlementWriter = this.dispositionWriter('sender');
     this.write({
@@ -104,9 +102,8 @@ export class Session implements SessionScope {
 
   /** Messages that may be sent now, whatever the credit of a link. Whoever finds none is woken when there are some again. */
   get room(): number {
-    const { window, unsettled, connection } = this;
-    const room = Math.min(window.outgoing, this.options.unsettledMax - unsettled.count);
-    if (room > 0 && this.partial === undefined && connection.hasRoom) return room;
+    const { room } = this.deliveries;
+    if (room > 0 && this.connection.hasRoom) return room;
     this.isStarved = true;
     return 0;
   }
@@ -160,7 +157,7 @@ export class Session implements SessionScope {
   onFlow(flow: FlowFrame): void {
     if (this.phase !== 'open') return;
     this.window.onFlow(flow);
-    this.sendPartial();
+    this.deliveries.goOn();
     this.wake();
     if (flow.handle < 0) {
       if (flow.echo) this.writeFlow(undefined);
@@ -177,10 +174,11 @@ export class Session implements SessionScope {
     if (distance(first, last) < 0) return this.fail(Condition.invalidField, 'a disposition ends before it begins');
     if (!settled && !isTerminal(state)) return;
     // Nothing is said of what has not been sent yet.
-    const newest = after(this.nextDeliveryId, -1);
-    const until = distance(newest, last) > 0 ? newest : last;
-    if (distance(first, until) < 0) return;
-    this.unsettled.settle(first, until, state);
+    const { newestId } = this.deliveries;
+    const sent = distance(first, newestId);
+    if (sent < 0) return;
+    const until = sent < distance(first, last) ? newestId : last;
+    this.deliveries.unsettled.settle(first, until, state);
     // AMQP 2.6.12: the receiver waits to hear that we have settled, which is a promise.
     if (!settled) this.nodes.whenSettled(() => this.confirm(first, until, state));
     this.wake();
@@ -234,8 +232,7 @@ export class Session implements SessionScope {
 
   giveBackHandle(link: LinkEndpoint): void {
     this.handles[link.handle] = undefined;
-    // Its message ends with it, incomplete.
-    if (this.partial?.handle === link.handle) this.partial = undefined;
+    this.deliveries.forget(link.handle);
     if (this.byName.get(link.key) === link) this.byName.delete(link.key);
   }
 
@@ -249,46 +246,6 @@ export class Session implements SessionScope {
   answer(deliveryId: number, isFinal: boolean, state: DeliveryState): void {
     this.answers.add(deliveryId, deliveryId, isFinal, state);
     this.becomeDirty();
-  }
-
-  send(
-    link: OutgoingEndpoint,
-    kept: unknown,
-    head: Buffer,
-    headEnd: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-    messageFormat: number,
-    tag: Buffer | undefined,
-  ): void {
-    const id = this.nextDeliveryId;
-    this.nextDeliveryId = after(id);
-    if (!link.isPresettled) this.unsettled.add(id, link, kept);
-    const { connection, channel } = this;
-    const { handle, isPresettled } = link;
-    this.window.sent();
-    connection.becomeDirty();
-    const written = connection.writer.transfer(
-      channel,
-      handle,
-      id,
-      tag ?? id,
-      messageFormat,
-      isPresettled,
-      head,
-      headEnd,
-      buffer,
-      start,
-      end,
-    );
-    if (written === headEnd + end - start) return;
-    this.partial = new PartialTransfer(handle, head, headEnd, buffer, start, end, written);
-    this.sendPartial();
-  }
-
-  takeUnsettled(link: OutgoingEndpoint): unknown[] {
-    return this.unsettled.takeOf(link);
   }
 
   touch(link: LinkEndpoint): void {
@@ -368,18 +325,6 @@ export class Session implements SessionScope {
     };
   }
 
-  private sendPartial(): void {
-    const { partial, window } = this;
-    if (partial === undefined) return;
-    const { writer } = this.connection;
-    while (!partial.isDone && window.outgoing > 0) {
-      partial.writeTo(writer, this.channel);
-      window.sent();
-    }
-    this.connection.becomeDirty();
-    if (partial.isDone) this.partial = undefined;
-  }
-
   private unattached(handle: number): void {
     this.fail(Condition.unattachedHandle, `no link is attached at handle ${handle}`);
   }
@@ -390,7 +335,6 @@ export class Session implements SessionScope {
     this.byHandle.clear();
     this.byName.clear();
     this.handles.length = 0;
-    this.partial = undefined;
     for (const listener of this.endListeners.splice(0)) this.call(listener);
   }
 

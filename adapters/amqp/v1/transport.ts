@@ -16,7 +16,9 @@ export interface ByteStream {
   on(event: 'data', listener: (chunk: Buffer) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
-  removeAllListeners(event: 'data' | 'drain' | 'end' | 'close'): unknown;
+  removeListener(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  removeListener(event: 'error', listener: (error: Error) => void): unknown;
+  removeListener(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
 }
 
 /** A connection as the gateway hands it over, with what is known of it before its first byte. */
@@ -32,7 +34,7 @@ export interface Transport {
   refusal?(): 'quotaExceeded' | 'connectionRateExceeded' | undefined;
   /**
    * Takes the stream back after the client has asked for TLS on it (AMQP 5.2) and was answered. The stream is paused and
-   * nobody listens to it; what comes of the handshake is handed over as a new transport.
+   * the adapter listens to it no more; what comes of the handshake is handed over as a new transport.
    * @param received what came behind the client's header
    */
   startTls?(received: Buffer): void;

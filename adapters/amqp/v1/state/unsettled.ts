@@ -29,6 +29,11 @@ export class Unsettled<Owner extends DeliveryOwner> {
     return this.inRing + this.aside.size;
   }
 
+  /** Memory held, whatever is in it. */
+  get slots(): number {
+    return this.owners.length;
+  }
+
   /** @param id after all that were added */
   add(id: number, owner: Owner, kept: unknown): void {
     if (this.inRing === 0) this.first = id;
