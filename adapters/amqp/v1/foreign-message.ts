@@ -1,4 +1,3 @@
-import { EnvelopeProtocol } from '../../../core/model/message-layout.ts';
 import type { Message, Property } from '../../../core/model/message.ts';
 import type { MessageView } from '../../../core/model/message-view.ts';
 import { plainBody } from '../../../core/model/plain-body.ts';
@@ -9,7 +8,14 @@ import { Writer } from './codec/writer.ts';
 import type { ValuePair } from './envelope-sections.ts';
 import { bodyKind, writeBody } from './foreign-body.ts';
 import { FactProperty, parseFacts, parseTypes, type MessageFacts, type MessageTypes } from './message-facts.ts';
-import { Annotation, ENCODED_CONTENT_TYPE, JMS_TEXT_MESSAGE, KEYS_PROPERTY, TRACE_PROPERTY } from './message-form.ts';
+import {
+  Annotation,
+  ENCODED_CONTENT_TYPE,
+  JMS_TEXT_MESSAGE,
+  KEYS_PROPERTY,
+  protocolOf,
+  TRACE_PROPERTY,
+} from './message-form.ts';
 import { toAmqpName } from './property-names.ts';
 import { replyAddressOf, replyTopicOf } from './reply-addresses.ts';
 import { base64Bytes, correlationOf, idOf, valueOf } from './typed-properties.ts';
@@ -177,11 +183,6 @@ class ForeignBuilder {
   private orEmpty(name: string, text: string | undefined): string | undefined {
     return text ?? (this.facts.empty?.includes(name) === true ? '' : undefined);
   }
-}
-
-/** Who took the message in, in the words of `x-opt-gantry-from`. */
-function protocolOf(message: Message): string {
-  return message.isPlain || message.envelopeProtocol === EnvelopeProtocol.mqtt5 ? 'mqtt' : 'rocketmq';
 }
 
 function restoredMap(base64: string | undefined): readonly ValuePair[] {
