@@ -124,7 +124,7 @@ function attach(reader: Reader): Attach {
     initialDeliveryCount: reader.has('attach.initial-delivery-count')
       ? reader.uint('attach.initial-delivery-count')
       : undefined,
-    maxMessageSize: reader.has('attach.max-message-size') ? Number(reader.ulong('attach.max-message-size')) : 0,
+    maxMessageSize: reader.has('attach.max-message-size') ? reader.size('attach.max-message-size') : 0,
     offeredCapabilities: symbolsField(reader, 'attach.offered-capabilities'),
     desiredCapabilities: symbolsField(reader, 'attach.desired-capabilities'),
     properties: fieldsField(reader, 'attach.properties'),

@@ -160,6 +160,11 @@ export class Reader {
     return (this.#valueOf(code, what) as { value: bigint }).value;
   }
 
+  /** A ulong that counts bytes: what is beyond 2^53 is as good as 2^53. */
+  size(what: string): number {
+    return Math.min(Number(this.ulong(what)), Number.MAX_SAFE_INTEGER);
+  }
+
   boolean(what: string): boolean {
     const code = this.code(what);
     if (code === Code.true) return true;
@@ -180,22 +185,24 @@ export class Reader {
     return this.#text(code, what);
   }
 
-  /** Also takes a string: some clients do not make the difference. */
+  /** Also takes a string of ASCII: some clients do not make the difference. */
   symbol(what: string): string {
     const code = this.code(what);
-    if (!isText(code)) throw wrongType(what, code, 'symbol');
-    return this.#text(code, what);
+    if (code === Code.sym8 || code === Code.str8) return this.#text(Code.sym8, what);
+    if (code === Code.sym32 || code === Code.str32) return this.#text(Code.sym32, what);
+    throw wrongType(what, code, 'symbol');
   }
 
   /** A symbol, or an array of them (AMQP 1.4, `multiple`). */
   symbols(what: string): readonly string[] {
     const code = this.buffer[this.at];
     if (code !== Code.array8 && code !== Code.array32) return [this.symbol(what)];
-    const { value, elementType } = this.value(what) as Extract<AmqpValue, { type: 'array' }>;
-    if (value.length > 0 && elementType !== 'symbol' && elementType !== 'string') {
-      throw decodeError(`${what} is an array of ${elementType}, not of symbol`);
-    }
-    return value.map((element) => (element as { value: string }).value);
+    const { value } = this.value(what) as Extract<AmqpValue, { type: 'array' }>;
+    return value.map((element) => {
+      if (element.type === 'symbol') return element.value;
+      if (element.type === 'string' && isAsciiText(element.value)) return element.value;
+      throw decodeError(`${what} is an array of ${element.type}, not of symbol`);
+    });
   }
 
   /** A view. */
@@ -447,8 +454,8 @@ export function readValue(buffer: Buffer, start: number, end: number, what = 'va
   return value;
 }
 
-function isText(code: number): boolean {
-  return code === Code.sym8 || code === Code.str8 || code === Code.sym32 || code === Code.str32;
+function isAsciiText(text: string): boolean {
+  return Buffer.byteLength(text) === text.length;
 }
 
 function truncated(what: string): Error {

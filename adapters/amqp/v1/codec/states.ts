@@ -105,7 +105,7 @@ export function requiredUint(reader: Reader, what: string): number {
 
 function requiredSize(reader: Reader, what: string): number {
   if (!reader.has(what)) throw missing(what);
-  return Number(reader.ulong(what));
+  return reader.size(what);
 }
 
 export function missing(what: string): CodecError {
