@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { Message, Property } from '../../../core/model/message.ts';
 import type { MessageView } from '../../../core/model/message-view.ts';
 import { plainBody } from '../../../core/model/plain-body.ts';
@@ -113,7 +114,8 @@ class ForeignBuilder {
       }
     }
     // What JMS clients tell a TextMessage by that is not an amqp-value.
-    if (view.text && isData) add(Annotation.jmsMessageType, { type: 'byte', value: JMS_TEXT_MESSAGE });
+    if (view.text && isData && isUtf8(view.body))
+      add(Annotation.jmsMessageType, { type: 'byte', value: JMS_TEXT_MESSAGE });
     if (view.keys.some((key) => key === '' || key.includes(','))) {
       add(Annotation.keys, { type: 'list', value: view.keys.map(string) });
     }

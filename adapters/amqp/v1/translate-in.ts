@@ -56,10 +56,7 @@ export class InboundTranslator {
     this.end = end;
     scanSections(buffer, start, end, sections);
     this.hints.readHeader(buffer, sections.header);
-    // Clearing the ranges costs more than looking whether it has been done.
-    if (sections.properties.isPresent || this.hasProperties)
-      scanProperties(buffer, sections.properties, this.properties);
-    this.hasProperties = sections.properties.isPresent;
+    this.findProperties();
     this.hints.readAnnotations(buffer, sections.messageAnnotations);
     this.hints.readApplicationProperties(buffer, sections.applicationProperties);
     this.findBody();
@@ -124,6 +121,16 @@ export class InboundTranslator {
   /** Nobody needs the messages made so far any more: their memory is used again, which spares the garbage collector. */
   recycle(): void {
     if (this.arena.length === ARENA_BYTES) this.used = 0;
+  }
+
+  private findProperties(): void {
+    const { properties } = this.sections;
+    // Clearing the ranges costs more than knowing that they are clear.
+    if (!properties.isPresent && !this.hasProperties) return;
+    // Also if it throws.
+    this.hasProperties = true;
+    scanProperties(this.buffer, properties, this.properties);
+    this.hasProperties = properties.isPresent;
   }
 
   /** Where the content of the body lies, and how it is kept. */
