@@ -1,3 +1,5 @@
+import type { AmqpValue } from './values.ts';
+
 /** The described types of the standard by their numbers; the domain of all of them is 0. */
 export const Descriptor = {
   open: 0x10,
@@ -63,7 +65,17 @@ export const DESCRIPTOR_OF: ReadonlyMap<string, number> = new Map(
   Object.entries(Descriptor).map(([name, number]) => [symbolOf(name, number), number]),
 );
 
-/** By number, for what is said of faults. */
-export const NAME_OF: ReadonlyMap<number, string> = new Map(
-  Object.entries(Descriptor).map(([name, number]) => [number, symbolOf(name, number).split(':')[1]!]),
-);
+/** By number, for what is said of faults: 0x74 is `application-properties`. */
+export const NAMES: readonly (string | undefined)[] = (() => {
+  const names: (string | undefined)[] = Array.from({ length: 256 });
+  for (const [symbol, number] of DESCRIPTOR_OF) names[number] = symbol.split(':')[1];
+  return names;
+})();
+
+/** The number of a described value's descriptor, also of one written as a symbol; -1 for all others. */
+export function descriptorOf(value: AmqpValue): number {
+  if (value.type !== 'described') return -1;
+  const { descriptor } = value;
+  if (descriptor.type === 'ulong') return descriptor.value < 256n ? Number(descriptor.value) : -1;
+  return descriptor.type === 'symbol' ? (DESCRIPTOR_OF.get(descriptor.value) ?? -1) : -1;
+}

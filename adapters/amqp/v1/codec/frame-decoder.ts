@@ -16,7 +16,7 @@ const SASL_FRAME_BYTES_MAX = 16 * 1024;
 /** Up to this size the memory for an incomplete frame is allocated at once; larger ones grow into it. */
 const WHOLE_ALLOCATION_BYTES_MAX = 4096;
 
-const FRAME_TYPE = { amqp: 0, sasl: 1, tls: -1, unknown: -1 } as const;
+const FRAME_TYPE = { amqp: 0, sasl: 1 } as const;
 
 export interface FrameHandler {
   /**

@@ -1,13 +1,11 @@
-import { isAscii, readUint16, readUint32, readUtf8 } from './bytes.ts';
+import { readUint16, readUint32 } from './bytes.ts';
 import { decodeError } from './codec-error.ts';
 import { Code, sizeBytesOf, TYPE_OF, widthOf } from './constructors.ts';
-import { DESCRIPTOR_OF } from './descriptors.ts';
 import type { AmqpMap } from './performatives.ts';
+import { DEPTH_MAX, hex, ScalarReader, truncated, wrongType } from './scalar-reader.ts';
 import type { AmqpValue } from './values.ts';
 
-/** How deep lists, maps, arrays and descriptors may be in each other. */
-export const DEPTH_MAX = 32;
-/** How many array elements without a byte of their own one frame or message may have: they are work that nobody sent. */
+/** How many array elements without a byte of their own one frame may have: they are work that nobody sent. */
 export const EMPTY_ELEMENTS_MAX = 4096;
 
 const NULL: AmqpValue = { type: 'null' };
@@ -19,180 +17,7 @@ const FALSE: AmqpValue = { type: 'boolean', value: false };
  * for a size or a count before it is known to fit into the bytes that are there. Binaries are views of the buffer.
  * What goes wrong is named by `what`: `open.container-id`.
  */
-export class Reader {
-  buffer: Buffer;
-  at: number;
-  end: number;
-  /** Fields of the innermost list that were not read yet. */
-  #left = 0;
-  #depth = 0;
-  #emptyElements = 0;
-
-  constructor(buffer: Buffer, at: number, end: number) {
-    this.buffer = buffer;
-    this.at = at;
-    this.end = end;
-  }
-
-  /** For a reader used again, also after it threw. */
-  reset(buffer: Buffer, at: number, end: number): void {
-    this.buffer = buffer;
-    this.at = at;
-    this.end = end;
-    this.#left = 0;
-    this.#depth = 0;
-    this.#emptyElements = 0;
-  }
-
-  /** The next byte: a constructor. */
-  code(what: string): number {
-    if (this.at >= this.end) throw truncated(what);
-    return this.buffer[this.at++]!;
-  }
-
-  /** Where the next `bytes` bytes begin; they are there, and count as read. */
-  #take(bytes: number, what: string): number {
-    const { at } = this;
-    if (bytes > this.end - at) throw truncated(what);
-    this.at = at + bytes;
-    return at;
-  }
-
-  /** The size or count behind a constructor. */
-  #size(sizeBytes: 0 | 1 | 4, what: string): number {
-    const at = this.#take(sizeBytes, what);
-    return sizeBytes === 1 ? this.buffer[at]! : readUint32(this.buffer, at);
-  }
-
-  // Described lists: performatives and what is in them.
-
-  /** The number of the descriptor that comes next, 0x00 before it; -1 when the standard has no such descriptor. */
-  descriptor(what: string): number {
-    if (this.code(what) !== Code.described) throw decodeError(`${what} has no descriptor`);
-    const code = this.code(what);
-    if (code === Code.smallulong) return this.buffer[this.#take(1, what)]!;
-    if (code === Code.ulong) {
-      const at = this.#take(8, what);
-      return readUint32(this.buffer, at) === 0 ? readUint32(this.buffer, at + 4) : -1;
-    }
-    if (code === Code.ulong0) return 0;
-    if (code === Code.sym8 || code === Code.sym32) return DESCRIPTOR_OF.get(this.#text(code, what)) ?? -1;
-    throw wrongType(what, code, 'ulong or symbol, as a descriptor is');
-  }
-
-  /** Goes into a list: its fields are read next, as many as there are. To be followed by `leave`. */
-  enter(what: string, fieldsMax: number): void {
-    const code = this.code(what);
-    if (code === Code.list0) {
-      this.#left = 0;
-      this.end = this.at;
-    } else if (code === Code.list8 || code === Code.list32) {
-      const sizeBytes = sizeBytesOf(code);
-      const size = this.#size(sizeBytes, what);
-      if (size > this.end - this.at) throw truncated(what);
-      this.end = this.at + size;
-      this.#left = this.#size(sizeBytes, what);
-      if (this.#left > fieldsMax) throw decodeError(`${what} has ${this.#left} fields, not ${fieldsMax}`);
-    } else {
-      throw wrongType(what, code, 'list');
-    }
-  }
-
-  /** @param outerEnd what `end` was before `enter` */
-  leave(what: string, outerEnd: number): void {
-    if (this.#left > 0) throw decodeError(`${what} has more fields than expected`);
-    if (this.at !== this.end) throw decodeError(`${what} is longer than its fields`);
-    this.end = outerEnd;
-  }
-
-  /** A list inside of a list; `read` takes its fields. */
-  list<T>(what: string, fieldsMax: number, read: (reader: Reader) => T): T {
-    const outerEnd = this.end;
-    const outerLeft = this.#left;
-    this.#down(what);
-    this.enter(what, fieldsMax);
-    const result = read(this);
-    this.leave(what, outerEnd);
-    this.#left = outerLeft;
-    this.#depth--;
-    return result;
-  }
-
-  /** Goes on to the next field of the list. Whether it is there: not left out and not null. */
-  has(what: string): boolean {
-    if (this.#left === 0) return false;
-    this.#left--;
-    if (this.at >= this.end) throw truncated(what);
-    if (this.buffer[this.at] !== Code.null) return true;
-    this.at++;
-    return false;
-  }
-
-  #down(what: string): void {
-    if (++this.#depth > DEPTH_MAX) throw decodeError(`${what} is nested more than ${DEPTH_MAX} deep`);
-  }
-
-  // Single values of a known type.
-
-  uint(what: string): number {
-    const code = this.code(what);
-    if (code === Code.smalluint) return this.buffer[this.#take(1, what)]!;
-    if (code === Code.uint0) return 0;
-    if (code === Code.uint) return readUint32(this.buffer, this.#take(4, what));
-    throw wrongType(what, code, 'uint');
-  }
-
-  ushort(what: string): number {
-    const code = this.code(what);
-    if (code !== Code.ushort) throw wrongType(what, code, 'ushort');
-    return readUint16(this.buffer, this.#take(2, what));
-  }
-
-  ubyte(what: string): number {
-    const code = this.code(what);
-    if (code !== Code.ubyte) throw wrongType(what, code, 'ubyte');
-    return this.buffer[this.#take(1, what)]!;
-  }
-
-  ulong(what: string): bigint {
-    const code = this.code(what);
-    if (code !== Code.ulong0 && code !== Code.smallulong && code !== Code.ulong) throw wrongType(what, code, 'ulong');
-    return (this.#valueOf(code, what) as { value: bigint }).value;
-  }
-
-  /** A ulong that counts bytes: what is beyond 2^53 is as good as 2^53. */
-  size(what: string): number {
-    return Math.min(Number(this.ulong(what)), Number.MAX_SAFE_INTEGER);
-  }
-
-  boolean(what: string): boolean {
-    const code = this.code(what);
-    if (code === Code.true) return true;
-    if (code === Code.false) return false;
-    if (code === Code.boolean) return this.#booleanByte(what);
-    throw wrongType(what, code, 'boolean');
-  }
-
-  #booleanByte(what: string): boolean {
-    const byte = this.buffer[this.#take(1, what)]!;
-    if (byte > 1) throw decodeError(`${what} is a boolean of ${byte}`);
-    return byte === 1;
-  }
-
-  string(what: string): string {
-    const code = this.code(what);
-    if (code !== Code.str8 && code !== Code.str32) throw wrongType(what, code, 'string');
-    return this.#text(code, what);
-  }
-
-  /** Also takes a string of ASCII: some clients do not make the difference. */
-  symbol(what: string): string {
-    const code = this.code(what);
-    if (code === Code.sym8 || code === Code.str8) return this.#text(Code.sym8, what);
-    if (code === Code.sym32 || code === Code.str32) return this.#text(Code.sym32, what);
-    throw wrongType(what, code, 'symbol');
-  }
-
+export class Reader extends ScalarReader {
   /** A symbol, or an array of them (AMQP 1.4, `multiple`). */
   symbols(what: string): readonly string[] {
     const code = this.buffer[this.at];
@@ -203,30 +28,6 @@ export class Reader {
       if (element.type === 'string' && isAsciiText(element.value)) return element.value;
       throw decodeError(`${what} is an array of ${element.type}, not of symbol`);
     });
-  }
-
-  /** A view. */
-  binary(what: string): Buffer {
-    const start = this.binaryStart(what);
-    return this.buffer.subarray(start, this.at);
-  }
-
-  /** Where the bytes of a binary begin; they end at `at`. */
-  binaryStart(what: string): number {
-    const code = this.code(what);
-    if (code !== Code.bin8 && code !== Code.bin32) throw wrongType(what, code, 'binary');
-    return this.#take(this.#size(sizeBytesOf(code), what), what);
-  }
-
-  #text(code: number, what: string): string {
-    const start = this.#take(this.#size(sizeBytesOf(code), what), what);
-    if (code === Code.sym8 || code === Code.sym32) {
-      if (!isAscii(this.buffer, start, this.at)) throw decodeError(`${what} is a symbol with more than ASCII in it`);
-      return this.buffer.toString('latin1', start, this.at);
-    }
-    const text = readUtf8(this.buffer, start, this.at);
-    if (text === undefined) throw decodeError(`${what} is not UTF-8`);
-    return text;
   }
 
   /** A map with symbols (or strings) as keys, each once. */
@@ -258,12 +59,12 @@ export class Reader {
       case 'null':
         return NULL;
       case 'boolean':
-        return code === Code.true || (code === Code.boolean && this.#booleanByte(what)) ? TRUE : FALSE;
+        return code === Code.true || (code === Code.boolean && this.booleanByte(what)) ? TRUE : FALSE;
       case 'string':
       case 'symbol':
-        return { type, value: this.#text(code, what) };
+        return { type, value: this.text(code, what) };
       case 'binary': {
-        const start = this.#take(this.#size(sizeBytesOf(code), what), what);
+        const start = this.take(this.sizeOf(sizeBytesOf(code), what), what);
         return { type, value: this.buffer.subarray(start, this.at) };
       }
       case 'list':
@@ -275,7 +76,7 @@ export class Reader {
       case 'described':
         return this.#describedValue(what);
       default:
-        return this.#fixedValue(code, this.#take(widthOf(code), what), what);
+        return this.#fixedValue(code, this.take(widthOf(code), what), what);
     }
   }
 
@@ -334,10 +135,10 @@ export class Reader {
   }
 
   #describedValue(what: string): AmqpValue {
-    this.#down(what);
+    this.down(what);
     const descriptor = this.value(what);
     const value = this.value(what);
-    this.#depth--;
+    this.depth--;
     return { type: 'described', descriptor, value };
   }
 
@@ -370,35 +171,35 @@ export class Reader {
 
   /** Narrows `end` to a list, map or array; how many values follow. To be followed by #leaveCompound. */
   #enterCompound(code: number, what: string): number {
-    this.#down(what);
+    this.down(what);
     const sizeBytes = sizeBytesOf(code);
-    const size = this.#size(sizeBytes, what);
+    const size = this.sizeOf(sizeBytes, what);
     if (size > this.end - this.at) throw truncated(what);
     this.end = this.at + size;
-    return this.#size(sizeBytes, what);
+    return this.sizeOf(sizeBytes, what);
   }
 
   #leaveCompound(what: string, outerEnd: number): void {
     if (this.at !== this.end) throw decodeError(`${what} is longer than what is in it`);
     this.end = outerEnd;
-    this.#depth--;
+    this.depth--;
   }
 
   #arrayValue(arrayCode: number, what: string): AmqpValue {
     const outerEnd = this.end;
     const count = this.#enterCompound(arrayCode, what);
-    const outerDepth = this.#depth;
+    const outerDepth = this.depth;
     const descriptors: AmqpValue[] = [];
     // An empty one without a constructor is not quite right, but clear.
     let code: number = count === 0 && this.at === this.end ? Code.null : this.code(what);
     while (code === Code.described) {
-      this.#down(what);
+      this.down(what);
       descriptors.push(this.value(what));
       code = this.code(what);
     }
     const type = TYPE_OF[code];
     if (type === undefined) throw decodeError(`${what} has elements of the constructor 0x${hex(code)}`);
-    this.#countElements(count, widthOf(code), what);
+    this.#countElements(count, widthOf(code), descriptors.length, what);
     const value: AmqpValue[] = [];
     for (let i = 0; i < count; i++) {
       let element = this.#valueOf(code, what);
@@ -407,18 +208,17 @@ export class Reader {
       }
       value.push(element);
     }
-    this.#depth = outerDepth;
+    this.depth = outerDepth;
     this.#leaveCompound(what, outerEnd);
     return { type: 'array', value, elementType: descriptors.length > 0 ? 'described' : type };
   }
 
-  #countElements(count: number, width: number, what: string): void {
-    if (width > 0) {
-      if (count > (this.end - this.at) / width) throw tooMany(what, count, 'elements');
-      return;
-    }
-    this.#emptyElements += count;
-    if (this.#emptyElements > EMPTY_ELEMENTS_MAX) {
+  /** Refuses more elements than bytes; what is more work than the bytes stand for has a limit of its own. */
+  #countElements(count: number, width: number, descriptors: number, what: string): void {
+    if (width > 0 && count > (this.end - this.at) / width) throw tooMany(what, count, 'elements');
+    // A descriptor is written once and read for every element.
+    this.emptyElements += count * ((width === 0 ? 1 : 0) + Math.max(0, descriptors - 1));
+    if (this.emptyElements > EMPTY_ELEMENTS_MAX) {
       throw decodeError(`${what} has more than ${EMPTY_ELEMENTS_MAX} array elements without bytes`);
     }
   }
@@ -441,8 +241,8 @@ export class Reader {
     if (TYPE_OF[code] === undefined)
       throw decodeError(`${what} has the constructor 0x${hex(code)}, which there is not`);
     const sizeBytes = sizeBytesOf(code);
-    const size = sizeBytes === 0 ? widthOf(code) : this.#size(sizeBytes, what);
-    this.#take(size, what);
+    const size = sizeBytes === 0 ? widthOf(code) : this.sizeOf(sizeBytes, what);
+    this.take(size, what);
   }
 }
 
@@ -458,18 +258,6 @@ function isAsciiText(text: string): boolean {
   return Buffer.byteLength(text) === text.length;
 }
 
-function truncated(what: string): Error {
-  return decodeError(`${what} ends too early`);
-}
-
 function tooMany(what: string, count: number, of: string): Error {
   return decodeError(`${what} says it has ${count} ${of}, more than there are bytes`);
-}
-
-function wrongType(what: string, code: number, expected: string): Error {
-  return decodeError(`${what} is ${TYPE_OF[code] ?? `of the constructor 0x${hex(code)}`}, not ${expected}`);
-}
-
-function hex(value: number): string {
-  return value.toString(16).padStart(2, '0');
 }

@@ -1,7 +1,7 @@
 import { NO_BYTES } from './bytes.ts';
 import { decodeError } from './codec-error.ts';
 import { Code } from './constructors.ts';
-import { Descriptor, NAME_OF } from './descriptors.ts';
+import { Descriptor, NAMES } from './descriptors.ts';
 import { Reader } from './reader.ts';
 
 /** What a message's body is of; a message of several `data` or `sequence` sections is one body. */
@@ -62,8 +62,8 @@ export function scanSections(buffer: Buffer, start: number, end: number, section
       range.start = sectionStart;
       range.valueStart = reader.at;
     }
-    const code = reader.skip(NAME_OF.get(descriptor)!);
-    if (!isOfType(descriptor, code)) throw decodeError(`the section ${NAME_OF.get(descriptor)} is of another type`);
+    const code = reader.skip(NAMES[descriptor]!);
+    if (!isOfType(descriptor, code)) throw decodeError(`the section ${NAMES[descriptor]} is of another type`);
     range.end = reader.at;
     if (range === sections.body) {
       sections.bodyKind = BODY_KINDS[descriptor - Descriptor.data]!;
@@ -107,10 +107,10 @@ function isBody(descriptor: number): boolean {
 
 /** The descriptors are numbered in the order the sections have to be in. */
 function checkOrder(previous: number, descriptor: number): void {
-  if (descriptor === previous) throw decodeError(`the message has ${NAME_OF.get(descriptor)} twice`);
+  if (descriptor === previous) throw decodeError(`the message has ${NAMES[descriptor]} twice`);
   if (isBody(previous) && isBody(descriptor)) throw decodeError('the message has bodies of two kinds');
   if (descriptor < previous) {
-    throw decodeError(`the message has ${NAME_OF.get(descriptor)} after ${NAME_OF.get(previous)}`);
+    throw decodeError(`the message has ${NAMES[descriptor]} after ${NAMES[previous]}`);
   }
 }
 

@@ -14,7 +14,9 @@ import {
   timestampValue,
   ubyteValue,
 } from '../../../../../adapters/amqp/v1/codec/plain-values.ts';
-import { DEPTH_MAX, EMPTY_ELEMENTS_MAX, Reader, readValue } from '../../../../../adapters/amqp/v1/codec/reader.ts';
+import { Descriptor, descriptorOf } from '../../../../../adapters/amqp/v1/codec/descriptors.ts';
+import { EMPTY_ELEMENTS_MAX, Reader, readValue } from '../../../../../adapters/amqp/v1/codec/reader.ts';
+import { DEPTH_MAX } from '../../../../../adapters/amqp/v1/codec/scalar-reader.ts';
 import type { AmqpValue } from '../../../../../adapters/amqp/v1/codec/values.ts';
 import { encodeValue } from '../../../../../adapters/amqp/v1/codec/writer.ts';
 import { AMQP_TYPES, randomValue, valueOf } from '../../../../helpers/amqp-samples.ts';
@@ -220,12 +222,20 @@ t.test('bombs: claims that no bytes stand for', async (t) => {
     'lists in lists': Buffer.concat([nested('d0000000ff00000001', 200), Buffer.alloc(255)]),
     'arrays of described arrays': nested('f00000ffff00000001', 7000),
     'arrays with many descriptors': Buffer.concat([bin('f00000fff000000001'), nested('005301', 20_000)]),
+    'elements with 20 descriptors each': Buffer.concat([
+      bin('f00000ea8d0000ea60'),
+      nested('0043', 20),
+      bin('50'),
+      Buffer.alloc(60_000),
+    ]),
     'arrays of arrays of nulls': Buffer.concat([
       bin('f000002000000000ffe0'),
       ...Array.from({ length: 2000 }, () => bin('02ff40')),
     ]),
   };
-  for (const [name, bytes] of Object.entries(cases)) t.ok(refusal(bytes), name);
+  for (const [name, bytes] of Object.entries(cases)) t.equal(refusal(bytes)?.condition, 'amqp:decode-error', name);
+  t.match(refusal(cases['elements with 20 descriptors each']!)?.message, /without bytes/);
+  t.match(refusal(cases['an array of 2^27 nulls']!)?.message, /without bytes/);
   const reader = new Reader(nested('00', 60_000), 0, 60_000);
   t.throws(() => reader.skip('value'), CodecError);
   const flat = Buffer.concat([bin('f000000005'), Buffer.from([0, 0, EMPTY_ELEMENTS_MAX >> 8, 0]), bin('40')]);
@@ -268,4 +278,13 @@ t.test('plain values', async (t) => {
     type: 'map',
     value: [[stringValue('a'), ubyteValue(1)]],
   });
+});
+
+t.test('descriptors as numbers, whichever way they are written', async (t) => {
+  t.equal(descriptorOf(read('00 53 31 45')), Descriptor.declare);
+  t.equal(descriptorOf({ ...read('00 53 31 45'), descriptor: symbolValue('amqp:discharge:list') } as AmqpValue), 0x32);
+  t.equal(descriptorOf({ ...read('00 53 31 45'), descriptor: symbolValue('x') } as AmqpValue), -1);
+  t.equal(descriptorOf(read('00 80 0000000100000031 45')), -1);
+  t.equal(descriptorOf(read('00 43 45')), -1);
+  t.equal(descriptorOf(read('45')), -1);
 });
