@@ -1,4 +1,4 @@
-import { EnvelopeProtocol } from '../../../core/model/message-layout.ts';
+import { isUtf8 } from 'node:buffer';
 import type { Message, Property } from '../../../core/model/message.ts';
 import type { MessageView } from '../../../core/model/message-view.ts';
 import { plainBody } from '../../../core/model/plain-body.ts';
@@ -9,7 +9,14 @@ import { Writer } from './codec/writer.ts';
 import type { ValuePair } from './envelope-sections.ts';
 import { bodyKind, writeBody } from './foreign-body.ts';
 import { FactProperty, parseFacts, parseTypes, type MessageFacts, type MessageTypes } from './message-facts.ts';
-import { Annotation, ENCODED_CONTENT_TYPE, JMS_TEXT_MESSAGE, KEYS_PROPERTY, TRACE_PROPERTY } from './message-form.ts';
+import {
+  Annotation,
+  ENCODED_CONTENT_TYPE,
+  JMS_TEXT_MESSAGE,
+  KEYS_PROPERTY,
+  protocolOf,
+  TRACE_PROPERTY,
+} from './message-form.ts';
 import { toAmqpName } from './property-names.ts';
 import { replyAddressOf, replyTopicOf } from './reply-addresses.ts';
 import { base64Bytes, correlationOf, idOf, valueOf } from './typed-properties.ts';
@@ -107,7 +114,8 @@ class ForeignBuilder {
       }
     }
     // What JMS clients tell a TextMessage by that is not an amqp-value.
-    if (view.text && isData) add(Annotation.jmsMessageType, { type: 'byte', value: JMS_TEXT_MESSAGE });
+    if (view.text && isData && isUtf8(view.body))
+      add(Annotation.jmsMessageType, { type: 'byte', value: JMS_TEXT_MESSAGE });
     if (view.keys.some((key) => key === '' || key.includes(','))) {
       add(Annotation.keys, { type: 'list', value: view.keys.map(string) });
     }
@@ -177,11 +185,6 @@ class ForeignBuilder {
   private orEmpty(name: string, text: string | undefined): string | undefined {
     return text ?? (this.facts.empty?.includes(name) === true ? '' : undefined);
   }
-}
-
-/** Who took the message in, in the words of `x-opt-gantry-from`. */
-function protocolOf(message: Message): string {
-  return message.isPlain || message.envelopeProtocol === EnvelopeProtocol.mqtt5 ? 'mqtt' : 'rocketmq';
 }
 
 function restoredMap(base64: string | undefined): readonly ValuePair[] {

@@ -1,3 +1,6 @@
+import { EnvelopeProtocol } from '../../../core/model/message-layout.ts';
+import type { Message } from '../../../core/model/message.ts';
+
 /**
  * How an AMQP 1.0 message is kept in a core message. The envelope is one byte, the form with what has to be known of the
  * header, and behind it the sections from the message annotations on, as they came. In every form but `whole` they end with
@@ -43,6 +46,17 @@ export function durableOf(byte: number): Durable {
 
 /** The content type of a body that is encoded AMQP, for whoever cannot say it otherwise. */
 export const ENCODED_CONTENT_TYPE = 'application/vnd.amqp';
+
+export const MQTT = 'mqtt';
+const ROCKETMQ = 'rocketmq';
+
+/** Who took a message in that is not AMQP's, in the words of `x-opt-gantry-from`. */
+export function protocolOf(message: Message): string {
+  const { envelopeProtocol } = message;
+  // A RocketMQ client's message has a message id at least.
+  const isMqtt = envelopeProtocol === EnvelopeProtocol.none && !message.hasOwnFields;
+  return isMqtt || envelopeProtocol === EnvelopeProtocol.mqtt5 ? MQTT : ROCKETMQ;
+}
 
 /** Names in annotations and application properties that stand for fields of the core message. */
 export const Annotation = {

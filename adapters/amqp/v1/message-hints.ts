@@ -14,6 +14,10 @@ const DELIVERY_DELAY = Buffer.from(Annotation.deliveryDelay);
 const SCHEDULED_ENQUEUE_TIME = Buffer.from(Annotation.scheduledEnqueueTime);
 const KEY_LIST = Buffer.from(Annotation.keys);
 const BORN_HOST = Buffer.from(Annotation.bornHost);
+const ANNOTATIONS = [DELIVERY_TIME, DELIVERY_DELAY, SCHEDULED_ENQUEUE_TIME, KEY_LIST, BORN_HOST];
+/** The lengths of their names, as bits: few other names have one of them. */
+const LENGTHS = ANNOTATIONS.reduce((bits, { length }) => bits | (1 << length), 0);
+const LENGTH_MAX = 31;
 /** Every annotation the gateway knows begins with it. */
 const X = 0x78;
 const NO_KEYS: readonly string[] = [];
@@ -69,10 +73,8 @@ export class MessageHints {
       const keyStart = reader.at;
       reader.skip('message-annotations');
       const valueStart = reader.at;
-      const code = buffer[keyStart];
       reader.skip('message-annotations');
-      if ((code === Code.sym8 || code === Code.str8) && buffer[keyStart + 2] === X)
-        this.annotation(buffer, keyStart + 2, valueStart);
+      if (mayBeKnown(buffer, keyStart, valueStart)) this.annotation(buffer, keyStart + 2, valueStart);
     }
     this.leaveMap(section.end, 'message-annotations');
   }
@@ -96,20 +98,13 @@ export class MessageHints {
 
   /** The value in front of where the reader is, of the annotation whose name is in [nameStart, valueStart). */
   private annotation(buffer: Buffer, nameStart: number, valueStart: number): void {
-    const value = (): AmqpValue => readValue(buffer, valueStart, this.reader.at, 'message-annotations');
-    if (
-      isText(buffer, nameStart, valueStart, DELIVERY_TIME) ||
-      isText(buffer, nameStart, valueStart, SCHEDULED_ENQUEUE_TIME)
-    ) {
-      this.deliveryTimeMs = millisecondsOf(value());
-    } else if (isText(buffer, nameStart, valueStart, DELIVERY_DELAY)) {
-      this.deliveryDelayMs = millisecondsOf(value());
-    } else if (isText(buffer, nameStart, valueStart, KEY_LIST)) {
-      this.keys = textsOf(value());
-    } else if (isText(buffer, nameStart, valueStart, BORN_HOST)) {
-      const host = value();
-      if (host.type === 'string') this.bornHost = host.value;
-    }
+    const name = ANNOTATIONS.find((one) => isText(buffer, nameStart, valueStart, one));
+    if (name === undefined) return;
+    const value = readValue(buffer, valueStart, this.reader.at, 'message-annotations');
+    if (name === DELIVERY_DELAY) this.deliveryDelayMs = millisecondsOf(value);
+    else if (name === KEY_LIST) this.keys = textsOf(value);
+    else if (name !== BORN_HOST) this.deliveryTimeMs = millisecondsOf(value);
+    else if (value.type === 'string') this.bornHost = value.value;
   }
 
   private keysProperty(buffer: Buffer, valueStart: number, end: number): void {
@@ -139,6 +134,14 @@ export class MessageHints {
   private leaveMap(end: number, what: string): void {
     if (this.reader.at !== end) throw decodeError(`${what} is longer than what is in it`);
   }
+}
+
+/** Whether the key in [start, end) has the type, length and first letter of an annotation the gateway knows. */
+function mayBeKnown(buffer: Buffer, start: number, end: number): boolean {
+  const code = buffer[start];
+  const length = end - start - 2;
+  if ((code !== Code.sym8 && code !== Code.str8) || length > LENGTH_MAX) return false;
+  return (LENGTHS & (1 << length)) !== 0 && buffer[start + 2] === X;
 }
 
 function isText(buffer: Buffer, from: number, to: number, text: Buffer): boolean {

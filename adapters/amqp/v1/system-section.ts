@@ -1,4 +1,4 @@
-import { Code } from './codec/constructors.ts';
+import { Code, TYPE_OF } from './codec/constructors.ts';
 import { readUint32 } from './codec/bytes.ts';
 import { readValue } from './codec/reader.ts';
 import { idText } from './typed-properties.ts';
@@ -45,13 +45,15 @@ export class SystemSection {
     }
   }
 
-  /** A message id, the value in [start, end), as text. An empty one is none. */
+  /** A message id, the value in [start, end), as text. An empty one is none, nor is one of another type (AMQP 3.2.4). */
   id(field: number, source: Buffer, start: number, end: number): void {
     const from = stringStart(source, start);
     if (from >= 0) {
       if (end > from) this.bytes(field, source, from, end);
       return;
     }
+    const type = TYPE_OF[source[start]!];
+    if (type !== 'uuid' && type !== 'ulong' && type !== 'binary') return;
     const text = idText(readValue(source, start, end));
     if (text !== undefined && text !== '') this.text(field, text);
   }

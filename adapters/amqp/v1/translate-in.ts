@@ -9,6 +9,7 @@ import {
   writeMessageHeader,
 } from '../../../core/model/message-layout.ts';
 import { Message } from '../../../core/model/message.ts';
+import { isAscii, readUint32 } from './codec/bytes.ts';
 import { decodeError } from './codec/codec-error.ts';
 import { Code } from './codec/constructors.ts';
 import { PropertyIndex, PropertyRanges, scanProperties } from './codec/message-properties.ts';
@@ -24,6 +25,8 @@ const ARENA_BYTES = 256 * 1024;
 const SYSTEM_ROOM = 256;
 /** The core keeps a priority in one byte, of which the highest value means that there is none. */
 const PRIORITY_MAX = NO_PRIORITY - 1;
+/** Up to this length a loop finds out faster than `isUtf8` whether a text is ASCII alone. */
+const ASCII_LOOP_BYTES_MAX = 128;
 /** The latest time a Date can be. */
 const TIME_MAX_MS = 8.64e15;
 
@@ -45,6 +48,7 @@ export class InboundTranslator {
   private end = 0;
   private readonly sections = new MessageSections();
   private readonly properties = new PropertyRanges();
+  private hasProperties = false;
   private readonly hints = new MessageHints();
   private readonly system = new SystemSection();
   private form: BodyForm = BodyForm.data;
@@ -61,7 +65,7 @@ export class InboundTranslator {
     this.end = end;
     scanSections(buffer, start, end, sections);
     this.hints.readHeader(buffer, sections.header);
-    scanProperties(buffer, sections.properties, this.properties);
+    this.findProperties();
     this.hints.readAnnotations(buffer, sections.messageAnnotations);
     this.hints.readApplicationProperties(buffer, sections.applicationProperties);
     this.findBody();
@@ -105,7 +109,7 @@ export class InboundTranslator {
     const systemBytes = at - systemStart;
     target[at++] = address.length >>> 8;
     target[at++] = address.length & 0xff;
-    at += address.copy(target, at);
+    for (let i = 0; i < address.length; i++) target[at++] = address[i]!;
     const envelopeStart = at;
     target[at++] = formByte(this.form, hints.durable);
     at += this.buffer.copy(target, at, bareStart, this.end);
@@ -129,6 +133,16 @@ export class InboundTranslator {
     if (this.arena.length === ARENA_BYTES) this.used = 0;
   }
 
+  private findProperties(): void {
+    const { properties } = this.sections;
+    // Clearing the ranges costs more than knowing that they are clear.
+    if (!properties.isPresent && !this.hasProperties) return;
+    // Also if it throws.
+    this.hasProperties = true;
+    scanProperties(this.buffer, properties, this.properties);
+    this.hasProperties = properties.isPresent;
+  }
+
   /** Where the content of the body lies, and how it is kept. */
   private findBody(): void {
     const { sections, buffer, end } = this;
@@ -141,7 +155,7 @@ export class InboundTranslator {
     else this.form = BodyForm.data;
     if (this.form === BodyForm.encoded) this.bodyStart = body.start;
     else if (this.form !== BodyForm.none) this.bodyStart = contentStart(buffer, body.valueStart);
-    if (this.form === BodyForm.string && !isUtf8(buffer.subarray(this.bodyStart, this.bodyEnd))) {
+    if (this.form === BodyForm.string && !isText(buffer, this.bodyStart, this.bodyEnd)) {
       throw decodeError('the string in the body is not UTF-8');
     }
     if (footer.isPresent || (bodyKind === 'data' && bodySections > 1)) this.form = BodyForm.whole;
@@ -219,7 +233,7 @@ export class InboundTranslator {
   private timeOf(index: PropertyIndex): number {
     const start = this.properties.starts[index]!;
     if (start < 0 || this.buffer[start] !== Code.timestamp) return 0;
-    const ms = this.buffer.readInt32BE(start + 1) * 2 ** 32 + this.buffer.readUInt32BE(start + 5);
+    const ms = (readUint32(this.buffer, start + 1) | 0) * 2 ** 32 + readUint32(this.buffer, start + 5);
     return ms > 0 && ms <= TIME_MAX_MS ? ms : 0;
   }
 
@@ -288,6 +302,11 @@ function bareStartOf(sections: MessageSections, end: number): number {
     if (section.isPresent) return section.start;
   }
   return end;
+}
+
+function isText(buffer: Buffer, start: number, end: number): boolean {
+  const isShort = end - start <= ASCII_LOOP_BYTES_MAX;
+  return (isShort && isAscii(buffer, start, end)) || isUtf8(buffer.subarray(start, end));
 }
 
 function isString(code: number): boolean {

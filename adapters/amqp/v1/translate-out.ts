@@ -11,6 +11,7 @@ import type { AmqpValue } from './codec/values.ts';
 import { Writer } from './codec/writer.ts';
 import type { ValuePair } from './envelope-sections.ts';
 import { foreignMessage, type ForeignMessage } from './foreign-message.ts';
+import { isPlainForeign, plainForeign } from './foreign-plain.ts';
 import { Annotation, BodyForm, bodyFormOf, durableOf, type Durable } from './message-form.ts';
 import { writeSection } from './sections-out.ts';
 
@@ -101,7 +102,9 @@ export class OutboundTranslator {
 
   private rewrite(message: Message): ForeignMessage {
     if (this.foreign !== message || this.rewritten === undefined) {
-      this.rewritten = foreignMessage(message, this.view(message), this.topicOf);
+      this.rewritten = isPlainForeign(message)
+        ? plainForeign(message)
+        : foreignMessage(message, this.view(message), this.topicOf);
       this.foreign = message;
     }
     return this.rewritten;

@@ -37,16 +37,22 @@ export function scanProperties(
   { isPresent, valueStart, end }: SectionRange,
   ranges: PropertyRanges,
 ): void {
-  ranges.starts.fill(-1);
-  ranges.ends.fill(-1);
-  if (!isPresent) return;
+  const { starts, ends } = ranges;
+  if (!isPresent) {
+    starts.fill(-1);
+    ends.fill(-1);
+    return;
+  }
   const reader = new Reader(buffer, valueStart, end);
   reader.enter('properties', PROPERTY_COUNT);
   for (let index = 0; index < PROPERTY_COUNT; index++) {
-    if (!reader.has('properties')) continue;
-    ranges.starts[index] = reader.at;
-    reader.skip('properties');
-    ranges.ends[index] = reader.at;
+    if (reader.has('properties')) {
+      starts[index] = reader.at;
+      reader.skip('properties');
+      ends[index] = reader.at;
+    } else {
+      starts[index] = ends[index] = -1;
+    }
   }
   reader.leave('properties', end);
 }
