@@ -4,6 +4,7 @@ import { Receiving, type ReceiveCall } from './messaging/receiving.ts';
 import { Sending } from './messaging/sending.ts';
 import { Topics, type TopicOptions } from './messaging/topics.ts';
 import type { Outcome } from './model/broker-error.ts';
+import { compileFilter, type FilterExpression } from './model/filter.ts';
 import type { Message } from './model/message.ts';
 import type { EnvelopeProtocol } from './model/message-layout.ts';
 import { viewMessage, type EnvelopeReader, type MessageView } from './model/message-view.ts';
@@ -19,6 +20,7 @@ import type {
   OutgoingMessage,
   Placed,
   ReadResult,
+  Selector,
   Settled,
   Settlement,
 } from './ports/message-engine.ts';
@@ -223,6 +225,15 @@ export class Broker {
   /** Leases messages of a source to a group; waits up to `waitMs` for the first. */
   receive(call: ReceiveCall, signal: AbortSignal): Promise<Delivery[]> {
     return this.receiving.receive(call, signal);
+  }
+
+  /**
+   * The messages a filter lets through, for `ReceiveCall.select`: to be made once for each consumer. Undefined for all.
+   * @throws BrokerError ILLEGAL_FILTER_EXPRESSION
+   */
+  selector(expression: FilterExpression): Selector | undefined {
+    const filter = compileFilter(expression);
+    return filter && ((message) => filter(message, () => this.view(message)));
   }
 
   /** Verdicts on leased messages; one outcome each, when durable. */

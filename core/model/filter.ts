@@ -2,11 +2,14 @@ import { isAddressFilter, matchesAddress } from './address.ts';
 import { BrokerError } from './broker-error.ts';
 import type { Message } from './message.ts';
 import type { MessageView } from './message-view.ts';
-import { compileSqlFilter } from './sql-filter.ts';
+import { compileJmsSelector, compileSqlFilter } from './sql-filter.ts';
 
-/** TAG: `a || b` or `*`. SQL92: an expression over properties. ADDRESS: an MQTT topic filter over the address. */
+/**
+ * TAG: `a || b` or `*`. SQL92: RocketMQ's expressions over properties. JMS: a message selector of Jakarta Messaging. ADDRESS: an
+ * MQTT topic filter over the address.
+ */
 export interface FilterExpression {
-  readonly type: 'TAG' | 'SQL92' | 'ADDRESS' | 'JMS';
+  readonly type: 'TAG' | 'SQL92' | 'JMS' | 'ADDRESS';
   readonly expression: string;
   /** An address filter that has to match besides. */
   readonly address?: string | undefined;
@@ -37,9 +40,10 @@ function compileExpression(filter: FilterExpression): Filter | undefined {
         throw new BrokerError('ILLEGAL_FILTER_EXPRESSION', `not an address filter: ${filter.expression}`);
       }
       return (message) => matchesAddress(filter.expression, message.address);
-    case 'JMS':
     case 'SQL92':
       return compileSqlFilter(filter.expression);
+    case 'JMS':
+      return filter.expression.trim() === '' ? undefined : compileJmsSelector(filter.expression);
   }
 }
 

@@ -20,6 +20,8 @@ export interface Capabilities {
   readonly attemptReplay: boolean;
   readonly delay: { readonly precisionMs: number; readonly maxMs: number } | false;
   readonly transactions: boolean;
+  /** `ReceiveRequest.select`. */
+  readonly selectors: boolean;
   readonly seek: ReadonlySet<'offset' | 'time' | 'earliest' | 'latest'>;
 }
 
@@ -68,6 +70,12 @@ export interface Delivery {
   readonly visibleAt: number;
 }
 
+/**
+ * Which messages of a group's a receive wants. It is known by its identity: the engine remembers how far each has looked,
+ * so whoever asks again gives the same function, and its answer for one message stays the same. Must not throw.
+ */
+export type Selector = (message: StoredMessage) => boolean;
+
 export interface ReceiveRequest {
   readonly group: string;
   readonly source: Source;
@@ -78,6 +86,12 @@ export interface ReceiveRequest {
   readonly leaseMs: number;
   /** FIFO groups: a retried receive names the attempt it repeats. */
   readonly attemptId?: string;
+  /**
+   * Only these are leased; the others stay in place for other members of the group, who get them first. At most 4,096 messages
+   * are left so in a queue; beyond that somebody has to take them. In a fifo group a message group goes on only with its
+   * oldest message: where that is not selected, the message group waits for who selects it, and others go on.
+   */
+  readonly select?: Selector;
 }
 
 export type SettleAction =

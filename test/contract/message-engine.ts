@@ -5,6 +5,7 @@ import { runChangesTests } from './directed-changes.ts';
 import { runHeldTests } from './directed-held.ts';
 import { runLastingTests } from './directed-lasting.ts';
 import { runQueueTests } from './directed-queues.ts';
+import { runSelectorTests } from './directed-selectors.ts';
 import type { EngineFixture } from './fixture.ts';
 import { History } from './history.ts';
 
@@ -15,6 +16,7 @@ export function runMessageEngineContract(t: Test, fixture: EngineFixture): void 
   runLastingTests(t, fixture);
   runChangesTests(t, fixture);
   runQueueTests(t, fixture);
+  runSelectorTests(t, fixture);
   void t.test(`${fixture.name}: random histories`, async (t) => {
     const all = seeds(fixture.histories);
     for (const seed of all) {

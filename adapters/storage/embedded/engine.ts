@@ -65,6 +65,7 @@ export class EmbeddedEngine implements MessageEngine {
       attemptReplay: true,
       delay: { precisionMs: DELAY_PRECISION_MS, maxMs: DELAY_MAX_MS },
       transactions: true,
+      selectors: true,
       seek: new Set(['offset', 'time', 'earliest', 'latest']),
     };
   }
@@ -88,7 +89,12 @@ export class EmbeddedEngine implements MessageEngine {
       retire: (group, queue, gone, dead) => this.settling.retire(group, queue, gone, dead),
     });
     this.parked = new ParkedReceives(clock, this.receiver);
-    this.retaining = new Retaining(this.journal, clock, () => this.storage.tidy());
+    this.retaining = new Retaining(
+      this.journal,
+      clock,
+      () => this.messagesRemoved(),
+      () => this.storage.tidy(),
+    );
     this.retaining.start();
     this.holding = new Holding(this.journal, context);
     await this.journal.writeDurably({ type: 'start', generation: state.generation + 1 });
@@ -115,7 +121,9 @@ export class EmbeddedEngine implements MessageEngine {
   deleteTopic(name: string): Promise<void> {
     const error = new BrokerError('TOPIC_NOT_FOUND', `the topic ${name} was deleted`);
     this.parked.endSource(sourceKey({ kind: 'topic', topic: name }), error);
-    return this.journal.writeDurably({ type: 'deleteTopic', name });
+    this.journal.write({ type: 'deleteTopic', name });
+    this.messagesRemoved();
+    return this.journal.durable();
   }
   async ensureGroup(spec: GroupSpec): Promise<void> {
     const known = this.state.groups.get(spec.name);
@@ -368,6 +376,13 @@ export class EmbeddedEngine implements MessageEngine {
       this.parked.wakeSource(queue.topic);
       this.retaining.grew(queue, topic.spec);
     }
+  }
+
+  private messagesRemoved(): void {
+    for (const { consumptions } of this.state.groups.values()) {
+      for (const consumption of consumptions.values()) consumption.messagesRemoved();
+    }
+    this.parked.wakeSelective();
   }
 
   private queueOf(outgoing: OutgoingMessage): MessageQueue | undefined {

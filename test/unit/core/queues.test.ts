@@ -153,3 +153,16 @@ void t.test('a subscription from latest gets what is sent from then on, and a qu
     await t.rejects(broker.topics.put({ name: 'bad', retention }), { code: 'BAD_REQUEST' });
   }
 });
+
+void t.test('members of a group with selectors share its messages', async (t) => {
+  const { broker, receive } = await setUp(t);
+  await broker.topics.put({ name: 'in', queues: 1 });
+  const select = broker.selector({ type: 'SQL92', expression: "color = 'red'" })!;
+  const red = receive('in', { select, waitMs: 60_000 });
+  await broker.send(['blue', 'red', 'green'].map((color) => made('in', color, { properties: [['color', color]] })));
+  t.same(bodies(await red), ['red']);
+  t.same(bodies(await receive('in', { select })), []);
+  t.same(bodies(await receive('in')), ['blue', 'green']);
+  t.equal(broker.selector(MATCH_ALL), undefined);
+  t.throws(() => broker.selector({ type: 'SQL92', expression: '1 +' }), { code: 'ILLEGAL_FILTER_EXPRESSION' });
+});

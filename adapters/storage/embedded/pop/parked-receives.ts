@@ -1,6 +1,6 @@
 import type { BrokerError } from '../../../../core/model/broker-error.ts';
 import type { Clock } from '../../../../core/ports/clock.ts';
-import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
+import type { Delivery, ReceiveRequest, Selector } from '../../../../core/ports/message-engine.ts';
 import { sourceKey } from '../../../../core/model/topic.ts';
 
 interface Parked {
@@ -9,11 +9,12 @@ interface Parked {
   readonly fail: (error: BrokerError) => void;
 }
 
-/** The waiting receives of one group on one source, in order of arrival. */
+/** The waiting receives of one group on one source with one selector, in order of arrival. */
 interface Lineup {
   readonly key: string;
   readonly source: string;
   readonly group: string;
+  readonly isSelective: boolean;
   readonly waiting: Set<Parked>;
   timer: Disposable | undefined;
 }
@@ -34,6 +35,9 @@ export class ParkedReceives {
   private readonly lineups = new Map<string, Lineup>();
   private readonly bySource = new Map<string, Set<Lineup>>();
   private readonly byGroup = new Map<string, Set<Lineup>>();
+
+  private readonly selectors = new WeakMap<Selector, number>();
+  private selectorCount = 0;
 
   constructor(clock: Clock, pop: Pop) {
     this.clock = clock;
@@ -74,6 +78,11 @@ export class ParkedReceives {
   /** A settlement of the group may have made something visible. */
   wakeGroup(group: string): void {
     for (const lineup of this.byGroup.get(group) ?? []) this.serve(lineup);
+  }
+
+  /** Messages were removed that may have stood before others that are selected. */
+  wakeSelective(): void {
+    for (const lineup of this.lineups.values()) if (lineup.isSelective) this.serve(lineup);
   }
 
   /** Every waiting receive ends empty. */
@@ -126,14 +135,23 @@ export class ParkedReceives {
   private lineup(request: ReceiveRequest): Lineup {
     const source = sourceKey(request.source);
     const queue = request.source.kind === 'topic' ? request.source.queue : undefined;
-    const key = `${request.group}\n${source}\n${queue ?? ''}`;
+    const key = `${request.group}\n${source}\n${queue ?? ''}\n${this.numberOf(request.select)}`;
     const known = this.lineups.get(key);
     if (known !== undefined) return known;
-    const lineup: Lineup = { key, source, group: request.group, waiting: new Set(), timer: undefined };
+    const { group, select } = request;
+    const isSelective = select !== undefined;
+    const lineup: Lineup = { key, source, group, isSelective, waiting: new Set(), timer: undefined };
     this.lineups.set(key, lineup);
     addTo(this.bySource, source, lineup);
-    addTo(this.byGroup, request.group, lineup);
+    addTo(this.byGroup, group, lineup);
     return lineup;
+  }
+
+  private numberOf(selector: Selector | undefined): number {
+    if (selector === undefined) return 0;
+    let number = this.selectors.get(selector);
+    if (number === undefined) this.selectors.set(selector, (number = ++this.selectorCount));
+    return number;
   }
 
   private removeLineup(lineup: Lineup): void {

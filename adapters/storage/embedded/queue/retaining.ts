@@ -10,14 +10,16 @@ const SCAN_MS = 10_000;
 export class Retaining {
   private readonly journal: Journal;
   private readonly clock: Clock;
+  private readonly onTrimmed: () => void;
   private readonly onScanned: () => void;
   private timer: Disposable | undefined;
   /** References in light queues are being looked for. */
   private isLooking = false;
 
-  constructor(journal: Journal, clock: Clock, onScanned: () => void) {
+  constructor(journal: Journal, clock: Clock, onTrimmed: () => void, onScanned: () => void) {
     this.journal = journal;
     this.clock = clock;
+    this.onTrimmed = onTrimmed;
     this.onScanned = onScanned;
   }
 
@@ -45,7 +47,9 @@ export class Retaining {
     if (queue.first === queue.visible) return;
     const consumed = retention.consumed === true ? this.unneededBefore(queue) : 0;
     const before = queue.removableBefore(retention, this.clock.now(), consumed);
-    if (before > queue.first) this.journal.write({ type: 'trim', queueSerial: queue.serial, before });
+    if (before <= queue.first) return;
+    this.journal.write({ type: 'trim', queueSerial: queue.serial, before });
+    this.onTrimmed();
   }
 
   /** What neither a group nor a light queue needs any more. */
