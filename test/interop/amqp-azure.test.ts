@@ -1,4 +1,9 @@
-import { ServiceBusClient, type ServiceBusReceivedMessage, type ServiceBusReceiver } from '@azure/service-bus';
+import {
+  ServiceBusClient,
+  type ServiceBusMessage,
+  type ServiceBusReceivedMessage,
+  type ServiceBusReceiver,
+} from '@azure/service-bus';
 import t, { type Test } from 'tap';
 import { amqpBrokerPort, lacks } from '../helpers/amqp-broker.ts';
 
@@ -37,6 +42,9 @@ async function scenarios(): Promise<void> {
     return all;
   }
 
+  /** The SDK settles only what has an id. */
+  const withId = (body: unknown): ServiceBusMessage => ({ body, messageId: fresh('id') });
+
   /** What is there now. */
   const rest = (receiver: ServiceBusReceiver): Promise<ServiceBusReceivedMessage[]> =>
     receiver.receiveMessages(10, { maxWaitTimeInMs: 200 });
@@ -67,6 +75,15 @@ async function scenarios(): Promise<void> {
     t.same(await rest(receiver), []);
   });
 
+  scenario('a message that was sent without an id can be completed', async (t, client) => {
+    const queue = fresh('queue');
+    await client.createSender(queue).sendMessages({ body: 'x' });
+    const receiver = client.createReceiver(queue);
+    const [received] = await take(receiver, 1);
+    await receiver.completeMessage(received!);
+    t.same(await rest(receiver), []);
+  });
+
   scenario('a batch is as many messages', async (t, client) => {
     const queue = fresh('queue');
     const sender = client.createSender(queue);
@@ -87,7 +104,7 @@ async function scenarios(): Promise<void> {
 
   scenario('abandoned, it comes again and is counted', async (t, client) => {
     const queue = fresh('queue');
-    await client.createSender(queue).sendMessages({ body: 'x' });
+    await client.createSender(queue).sendMessages(withId('x'));
     const receiver = client.createReceiver(queue);
     const [first] = await take(receiver, 1);
     await receiver.abandonMessage(first!);
@@ -99,7 +116,7 @@ async function scenarios(): Promise<void> {
 
   scenario('dead letters are read with their reason', async (t, client) => {
     const queue = fresh('queue');
-    await client.createSender(queue).sendMessages([{ body: 'bad' }, { body: 'good' }]);
+    await client.createSender(queue).sendMessages(['bad', 'good'].map(withId));
     const receiver = client.createReceiver(queue);
     const [bad, good] = await take(receiver, 2);
     await receiver.deadLetterMessage(bad!, { deadLetterReason: 'reason', deadLetterErrorDescription: 'description' });
@@ -117,7 +134,7 @@ async function scenarios(): Promise<void> {
     const [one, two] = [client.createReceiver(topic, 'one'), client.createReceiver(topic, 'two')];
     // They are there from the first look on.
     t.same([...(await rest(one)), ...(await rest(two))], []);
-    await client.createSender(topic).sendMessages([{ body: 1 }, { body: 2 }]);
+    await client.createSender(topic).sendMessages([1, 2].map(withId));
     for (const receiver of [one, two]) {
       const received = await take(receiver, 2);
       t.same(bodies(received), [1, 2]);
@@ -157,7 +174,7 @@ async function scenarios(): Promise<void> {
 
   scenario('a lock is renewed', async (t, client) => {
     const queue = fresh('queue');
-    await client.createSender(queue).sendMessages({ body: 'x' });
+    await client.createSender(queue).sendMessages(withId('x'));
     const receiver = client.createReceiver(queue);
     const [message] = await take(receiver, 1);
     t.ok((await receiver.renewMessageLock(message!)).getTime() > Date.now());
@@ -182,7 +199,7 @@ async function scenarios(): Promise<void> {
         { maxConcurrentCalls: 5 },
       );
     });
-    await client.createSender(queue).sendMessages(Array.from({ length: count }, (_, i) => ({ body: i })));
+    await client.createSender(queue).sendMessages(Array.from({ length: count }, (_, i) => withId(i)));
     await all;
     t.equal(new Set(seen).size, count);
     await receiver.close();
