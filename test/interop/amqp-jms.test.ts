@@ -6,11 +6,15 @@ import { JMS, JMS_COMMAND, reportDriver, scenariosOf } from '../helpers/amqp-dri
 
 const [java, ...flags] = JMS_COMMAND;
 
-if (JMS.missing !== undefined) t.comment(`NOT TRIED: ${JMS.missing}`);
-else
-  await reportDriver(
-    t,
-    java,
-    [...flags, `127.0.0.1:${await amqpBrokerPort(t)}`],
-    scenariosOf(java, [...flags, 'list']),
-  );
+if (JMS.missing !== undefined) {
+  t.comment(`NOT TRIED: ${JMS.missing}`);
+} else {
+  t.test('Qpid JMS', { timeout: 300_000 }, async (t) => {
+    await reportDriver(
+      t,
+      java,
+      [...flags, `127.0.0.1:${await amqpBrokerPort(t)}`],
+      scenariosOf(java, [...flags, 'list']),
+    );
+  });
+}

@@ -29,6 +29,14 @@ export const AMQP1_ENVELOPE_READER: EnvelopeReader = {
   read: (envelope) => new EnvelopeView(envelope).fields(),
 };
 
+type TypedValue = string | number | bigint | boolean;
+
+/** Whether it is of a type that selectors know (Jakarta Messaging 3.8.1.1). */
+function isTyped(value: AmqpValue): value is AmqpValue & { readonly value: TypedValue } {
+  if (!('value' in value) || value.type === 'char' || value.type === 'timestamp' || value.type === 'symbol') return false;
+  return typeof value.value !== 'object';
+}
+
 class EnvelopeView {
   private readonly sections: EnvelopeSections;
   private readonly annotations: readonly ValuePair[];
@@ -48,11 +56,13 @@ class EnvelopeView {
     const { sections } = this;
     const types = new Map<string, string>();
     const properties: Property[] = [];
+    const typed = new Map<string, TypedValue>();
     let traceContext: string | undefined;
     for (const [key, value] of this.own) {
       if (key.type !== 'string') continue;
       const [text, type] = textOf(value);
       if (type !== undefined && !types.has(key.value)) types.set(key.value, type);
+      if (isTyped(value) && !typed.has(key.value)) typed.set(key.value, value.value);
       if (key.value === TRACE_PROPERTY) traceContext = text === '' ? undefined : text;
       else if (key.value !== KEYS_PROPERTY) properties.push([fromAmqpName(key.value), text]);
     }
@@ -69,6 +79,7 @@ class EnvelopeView {
     if (this.from === undefined || facts !== '{}') all.push([FactProperty.facts, facts]);
     return {
       properties: all,
+      typed,
       text: this.isText(),
       contentType: this.contentType(),
       correlationId,

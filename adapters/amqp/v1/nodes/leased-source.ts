@@ -1,7 +1,6 @@
-import { compileFilter, type Filter, type FilterExpression } from '../../../../core/model/filter.ts';
-import type { StoredMessage } from '../../../../core/model/message.ts';
+import type { FilterExpression } from '../../../../core/model/filter.ts';
 import type { Source as MessageSource } from '../../../../core/model/topic.ts';
-import type { Delivery, SettleAction } from '../../../../core/ports/message-engine.ts';
+import type { Delivery, Selector, SettleAction } from '../../../../core/ports/message-engine.ts';
 import type { DeliveryState, Source } from '../codec/performatives.ts';
 import type { OutgoingLink, SourceNode } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
@@ -36,7 +35,7 @@ export class LeasedSource implements SourceNode {
   private readonly context: NodeContext;
   private readonly link: OutgoingLink;
   private readonly reading: Reading;
-  private readonly select: ((message: StoredMessage) => boolean) | undefined;
+  private readonly select: Selector | undefined;
   private receiving: AbortController | undefined;
   private isDraining = false;
   private isDetached = false;
@@ -48,8 +47,7 @@ export class LeasedSource implements SourceNode {
     this.link = link;
     this.source = source;
     this.reading = reading;
-    const selector = reading.selector && compileFilter(reading.selector);
-    this.select = selector && this.predicate(selector);
+    this.select = reading.selector && context.broker.selector(reading.selector);
     this.membership = context.addConsumer(reading.group);
   }
 
@@ -149,11 +147,6 @@ export class LeasedSource implements SourceNode {
     this.receiving = undefined;
     if (this.isDetached) return;
     this.link.detach(this.context.errorOf(error, 'a link cannot be read from'));
-  }
-
-  private predicate(filter: Filter): (message: StoredMessage) => boolean {
-    const { broker } = this.context;
-    return (message) => filter(message, () => broker.view(message));
   }
 }
 
