@@ -33,7 +33,8 @@ type TypedValue = string | number | bigint | boolean;
 
 /** Whether it is of a type that selectors know (Jakarta Messaging 3.8.1.1). */
 function isTyped(value: AmqpValue): value is AmqpValue & { readonly value: TypedValue } {
-  if (!('value' in value) || value.type === 'char' || value.type === 'timestamp' || value.type === 'symbol') return false;
+  if (!('value' in value) || value.type === 'char' || value.type === 'timestamp' || value.type === 'symbol')
+    return false;
   return typeof value.value !== 'object';
 }
 

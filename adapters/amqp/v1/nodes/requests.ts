@@ -108,7 +108,7 @@ class RequestTarget implements TargetNode {
 
 class ResponseSource implements SourceNode {
   readonly source: Source;
-  readonly properties: AmqpMap | undefined;
+  readonly properties: AmqpMap;
   private readonly link: OutgoingLink;
   private readonly replyTo: string | undefined;
   private readonly onDetached: () => void;
@@ -120,7 +120,7 @@ class ResponseSource implements SourceNode {
     this.replyTo = attach.target?.kind === 'target' ? attach.target.address : undefined;
     this.onDetached = onDetached;
     const paired = attach.properties.get('paired');
-    this.properties = paired && new Map<string, AmqpValue>([['paired', paired]]);
+    this.properties = new Map<string, AmqpValue>(paired && [['paired', paired]]);
   }
 
   isFor(replyTo: string | undefined): boolean {
