@@ -125,6 +125,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
       case 'end':
         return this.onEnd(channel);
       case 'close':
+        this.settleSessions();
         this.leave(true);
         this.writer.performative(0, { kind: 'close' });
         return this.end('the client closed');
@@ -152,7 +153,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
 
   /** Ends the connection because of what the peer did, or for the gateway's own reasons; the peer is told. */
   fail(condition: string, description: string): void {
-    if (this.phase === 'closing' || this.phase === 'closed') return;
+    if (this.isOver) return;
     // AMQP 2.4.3: nothing comes before open, close neither.
     const { isThrough } = this.entrance;
     if (this.phase === 'entering' && isThrough) {
@@ -172,7 +173,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     this.decoder.pause();
     work
       .then((result) => {
-        if (this.phase !== 'closing' && this.phase !== 'closed') proceed(result);
+        if (!this.isOver) proceed(result);
         // What was held back may hold back again what is behind it.
         this.gate.release('login');
         if (!this.isStopping) this.decoder.resume();
@@ -182,7 +183,9 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
 
   /** Sends what is left, closes our side, and waits a little for the peer to close its own. */
   end(reason: string): void {
-    if (this.phase === 'closing' || this.phase === 'closed') return;
+    // What was decided in this turn is still said; a fault of that ends the connection, too.
+    if (!this.isOver) this.settleSessions();
+    if (this.isOver) return;
     this.context.log.debug({ client: this.name, reason }, 'AMQP connection ends');
     this.phase = 'closing';
     this.lingerUntil = this.context.broker.clock.now() + LINGER_MS;
@@ -238,13 +241,9 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   }
 
   flush(): void {
-    try {
-      this.settleSessions();
-    } catch (error) {
-      this.failed(error);
-    }
+    this.settleSessions();
     this.isDirty = false;
-    if (this.phase === 'closed' || this.phase === 'closing') return;
+    if (this.isOver) return;
     this.output.flush();
     this.lastSentAt = this.context.nowMs;
     const waiting = this.stream.writableLength;
@@ -375,7 +374,12 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     const { dirtySessions } = this;
     if (dirtySessions.length === 0) return;
     this.dirtySessions = [];
-    for (const session of dirtySessions) session.settleTurn();
+    try {
+      for (const session of dirtySessions) session.settleTurn();
+    } catch (error) {
+      // A node has said what cannot be written.
+      this.failed(error);
+    }
   }
 
   private drained(): void {
@@ -410,6 +414,10 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   private leave(isClean: boolean): void {
     for (const session of this.sessions.values()) session.lost(isClean);
     this.sessions.clear();
+  }
+
+  private get isOver(): boolean {
+    return this.phase === 'closing' || this.phase === 'closed';
   }
 
   private get name(): string {
