@@ -1160,6 +1160,25 @@ t.test('everything in one packet, without SASL', async (t) => {
   await client.close();
 });
 
+t.test('what was decided is said before the end of a connection', async (t) => {
+  const { nodes, server } = await start(t);
+  nodes.onTarget = (target) => {
+    target.onDelivery = ({ deliveryId }) => target.link.answer(deliveryId, ACCEPTED);
+  };
+  for (const end of [
+    encodeFrame(0, { kind: 'close' }),
+    encodeFrame(0, { kind: 'end' }),
+    encodeFrame(0, { kind: 'detach', handle: 0, closed: true }),
+    rawFrame(0, Buffer.from([1])),
+  ]) {
+    const client = await RawAmqpClient.opened(server.port);
+    await client.sender('q');
+    client.write(transferFrame({ deliveryId: 0 }, BODY), end);
+    t.same((await client.next('disposition')).state, ACCEPTED);
+    client.destroy();
+  }
+});
+
 /** What a client sends that knows the protocol, and is wrong now and then. */
 class CarelessClient {
   private readonly random: Random;

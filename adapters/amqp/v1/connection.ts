@@ -127,6 +127,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
       case 'end':
         return this.onEnd(channel);
       case 'close':
+        this.settleSessions();
         this.leave(true);
         this.writer.performative(0, { kind: 'close' });
         return this.end('the client closed');
@@ -154,7 +155,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
 
   /** Ends the connection because of what the peer did, or for the gateway's own reasons; the peer is told. */
   fail(condition: string, description: string, info?: AmqpError['info']): void {
-    if (this.phase === 'closing' || this.phase === 'closed') return;
+    if (this.isOver) return;
     // AMQP 2.4.3: nothing comes before open, close neither.
     const { isThrough } = this.entrance;
     if (this.phase === 'entering' && isThrough) {
@@ -174,7 +175,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     this.decoder.pause();
     work
       .then((result) => {
-        if (this.phase !== 'closing' && this.phase !== 'closed') proceed(result);
+        if (!this.isOver) proceed(result);
         // What was held back may hold back again what is behind it.
         this.gate.release('login');
         if (!this.isStopping) this.decoder.resume();
@@ -184,7 +185,9 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
 
   /** Sends what is left, closes our side, and waits a little for the peer to close its own. */
   end(reason: string): void {
-    if (this.phase === 'closing' || this.phase === 'closed') return;
+    // What was decided in this turn is still said; a fault of that ends the connection, too.
+    if (!this.isOver) this.settleSessions();
+    if (this.isOver) return;
     this.context.log.debug({ client: this.name, reason }, 'AMQP connection ends');
     this.phase = 'closing';
     this.lingerUntil = this.context.broker.clock.now() + LINGER_MS;
@@ -240,13 +243,9 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   }
 
   flush(): void {
-    try {
-      this.settleSessions();
-    } catch (error) {
-      this.failed(error);
-    }
+    this.settleSessions();
     this.isDirty = false;
-    if (this.phase === 'closed' || this.phase === 'closing') return;
+    if (this.isOver) return;
     this.output.flush();
     this.lastSentAt = this.context.nowMs;
     const waiting = this.stream.writableLength;
@@ -380,7 +379,12 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     const { dirtySessions } = this;
     if (dirtySessions.length === 0) return;
     this.dirtySessions = [];
-    for (const session of dirtySessions) session.settleTurn();
+    try {
+      for (const session of dirtySessions) session.settleTurn();
+    } catch (error) {
+      // A node has said what cannot be written.
+      this.failed(error);
+    }
   }
 
   private drained(): void {
@@ -417,6 +421,10 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     this.soleContainer = undefined;
     for (const session of this.sessions.values()) session.lost(isClean);
     this.sessions.clear();
+  }
+
+  private get isOver(): boolean {
+    return this.phase === 'closing' || this.phase === 'closed';
   }
 
   private get name(): string {
