@@ -41,7 +41,6 @@ export const rabbitmqPeer: PeerSpec = {
       file: 'sh',
       // By exec, so that the peer's process is the virtual machine itself.
       args: ['-c', `echo '[rabbitmq_amqp1_0].' > ${directory}/plugins; exec ${rabbitmqServer} -noshell -noinput`],
-      config: ['log.console.level = error', 'loopback_users = none', ''].join('\n'),
       env: {
         HOME: directory,
         RABBITMQ_NODENAME: `bench-${port}@localhost`,
@@ -55,8 +54,8 @@ export const rabbitmqPeer: PeerSpec = {
         RABBITMQ_LOG_BASE: `${directory}/log`,
         RABBITMQ_LOGS: '-',
         RABBITMQ_ENABLED_PLUGINS_FILE: `${directory}/plugins`,
-        // It adds `.conf` itself where it is missing.
-        RABBITMQ_CONFIG_FILE: configPath,
+        // Not the system's.
+        RABBITMQ_CONFIG_FILE: `${directory}/none`,
         RABBITMQ_CONF_ENV_FILE: '/dev/null',
         RABBITMQ_PID_FILE: `${directory}/pid`,
         RABBITMQ_ALLOW_INPUT: '1',
