@@ -1,5 +1,5 @@
 import { AmqpAdapter } from '../adapters/amqp/v1/amqp-adapter.ts';
-import { AMQP1_ENVELOPE_READER } from '../adapters/amqp/v1/envelope-reader.ts';
+import { AMQP1_ENVELOPE_READER } from '../adapters/amqp/v1/translate/envelope-reader.ts';
 import { NodeContext } from '../adapters/amqp/v1/nodes/node-context.ts';
 import { BrokerNodes } from '../adapters/amqp/v1/nodes/nodes.ts';
 import { GrpcAdapter } from '../adapters/grpc/grpc-adapter.ts';

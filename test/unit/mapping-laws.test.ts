@@ -1,7 +1,7 @@
 import t from 'tap';
-import { AMQP1_ENVELOPE_READER } from '../../adapters/amqp/v1/envelope-reader.ts';
-import { InboundTranslator as AmqpInbound } from '../../adapters/amqp/v1/translate-in.ts';
-import { OutboundTranslator as AmqpOutbound } from '../../adapters/amqp/v1/translate-out.ts';
+import { AMQP1_ENVELOPE_READER } from '../../adapters/amqp/v1/translate/envelope-reader.ts';
+import { InboundTranslator as AmqpInbound } from '../../adapters/amqp/v1/translate/inbound-translator.ts';
+import { OutboundTranslator as AmqpOutbound } from '../../adapters/amqp/v1/translate/outbound-translator.ts';
 import { loadMessagingService } from '../../adapters/grpc/proto/definition.ts';
 import type { Message as GrpcMessage } from '../../adapters/grpc/proto/generated/apache/rocketmq/v2/Message.ts';
 import { fromMs } from '../../adapters/grpc/time.ts';

@@ -57,6 +57,7 @@ export function scanSections(buffer: Buffer, start: number, end: number, section
     if (range === undefined) throw decodeError('a section of the message has an unknown descriptor');
     const isRepeated = isRepeatable(descriptor) && descriptor === previous;
     if (!isRepeated) {
+      if (range.isPresent) throw decodeError(`the message has ${NAMES[descriptor]} twice`);
       checkOrder(previous, descriptor);
       range.start = sectionStart;
       range.valueStart = reader.at;
@@ -112,8 +113,9 @@ function isBody(descriptor: number): boolean {
 
 /** The descriptors are numbered in the order the sections have to be in. */
 function checkOrder(previous: number, descriptor: number): void {
-  if (descriptor === previous) throw decodeError(`the message has ${NAMES[descriptor]} twice`);
   if (isBody(previous) && isBody(descriptor)) throw decodeError('the message has bodies of two kinds');
+  // rhea, and with it Azure's client, writes the footer before the body.
+  if (previous === Descriptor.footer && isBody(descriptor)) return;
   if (descriptor < previous) {
     throw decodeError(`the message has ${NAMES[descriptor]} after ${NAMES[previous]}`);
   }

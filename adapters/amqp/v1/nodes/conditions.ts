@@ -1,4 +1,5 @@
 import { BrokerError, type BrokerErrorCode } from '../../../../core/model/broker-error.ts';
+import { CodecError } from '../codec/codec-error.ts';
 import type { AmqpError, Outcome } from '../codec/performatives.ts';
 import { LinkError } from '../node.ts';
 
@@ -41,6 +42,7 @@ export const CONDITION_OF = {
 /** An error as the peer is told; undefined for a defect of ours, which it learns nothing about. */
 export function amqpErrorOf(error: unknown): AmqpError | undefined {
   if (error instanceof LinkError) return error.error;
+  if (error instanceof CodecError) return { condition: error.condition, description: error.message };
   if (error instanceof BrokerError) return { condition: CONDITION_OF[error.code], description: error.message };
   return undefined;
 }

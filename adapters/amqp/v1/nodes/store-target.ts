@@ -9,8 +9,8 @@ import {
   type Target,
   type TransactionalState,
 } from '../codec/performatives.ts';
+import { BATCH_MESSAGE_FORMAT, batchedMessages } from '../translate/batched-messages.ts';
 import { LinkError, type IncomingLink, type TargetNode } from '../node.ts';
-import { BATCH_FORMAT, messagesOfBatch } from './azure-batch.ts';
 import { refusalOf } from './conditions.ts';
 import type { Destination } from './destinations.ts';
 import type { NodeContext } from './node-context.ts';
@@ -81,7 +81,8 @@ export class StoreTarget implements TargetNode, Publisher {
     }
     const id = settled ? SETTLED : deliveryId;
     try {
-      if (messageFormat === BATCH_FORMAT) this.takeBatch(id, messagesOfBatch(buffer, start, end), state);
+      if (messageFormat === BATCH_MESSAGE_FORMAT)
+        this.takeBatch(id, buffer, batchedMessages(buffer, start, end), state);
       else this.take(id, buffer, start, end, state);
     } catch (error) {
       this.answer(id, this.rejection(error));
@@ -105,12 +106,17 @@ export class StoreTarget implements TargetNode, Publisher {
     this.onDetached?.();
   }
 
-  private takeBatch(id: number, messages: readonly Buffer[], state: DeliveryState | undefined): void {
+  private takeBatch(
+    id: number,
+    buffer: Buffer,
+    messages: readonly (readonly [start: number, end: number])[],
+    state: DeliveryState | undefined,
+  ): void {
     if (messages.length === 0) return this.answer(id, ACCEPTED);
     if (id !== SETTLED) this.batches.set(id, { remaining: messages.length, failure: undefined });
-    for (const message of messages) {
+    for (const [start, end] of messages) {
       try {
-        this.take(id, message, 0, message.length, state);
+        this.take(id, buffer, start, end, state);
       } catch (error) {
         this.answer(id, this.rejection(error));
       }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Broker } from '../../../../core/broker.ts';
 import type { Message } from '../../../../core/model/message.ts';
 import { LinkError } from '../node.ts';
-import { replyTopicOf } from '../reply-addresses.ts';
+import { replyTopicOf } from '../translate/reply-addresses.ts';
 import type { NodeOptions } from './node-options.ts';
 import { TemporaryQueue } from './temporary-queue.ts';
 

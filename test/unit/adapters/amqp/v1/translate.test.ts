@@ -1,11 +1,11 @@
 import t from 'tap';
-import { AMQP1_ENVELOPE_READER } from '../../../../../adapters/amqp/v1/envelope-reader.ts';
-import { batchedMessages } from '../../../../../adapters/amqp/v1/batched-messages.ts';
-import { foreignMessage } from '../../../../../adapters/amqp/v1/foreign-message.ts';
-import { isPlainForeign, plainForeign } from '../../../../../adapters/amqp/v1/foreign-plain.ts';
-import { InboundTranslator } from '../../../../../adapters/amqp/v1/translate-in.ts';
-import { OutboundTranslator } from '../../../../../adapters/amqp/v1/translate-out.ts';
-import { replyAddressOf, replyTopicOf } from '../../../../../adapters/amqp/v1/reply-addresses.ts';
+import { AMQP1_ENVELOPE_READER } from '../../../../../adapters/amqp/v1/translate/envelope-reader.ts';
+import { batchedMessages } from '../../../../../adapters/amqp/v1/translate/batched-messages.ts';
+import { foreignMessage } from '../../../../../adapters/amqp/v1/translate/foreign-message.ts';
+import { isPlainForeign, plainForeign } from '../../../../../adapters/amqp/v1/translate/foreign-plain.ts';
+import { InboundTranslator } from '../../../../../adapters/amqp/v1/translate/inbound-translator.ts';
+import { OutboundTranslator } from '../../../../../adapters/amqp/v1/translate/outbound-translator.ts';
+import { replyAddressOf, replyTopicOf } from '../../../../../adapters/amqp/v1/translate/reply-addresses.ts';
 import type { AmqpMap } from '../../../../../adapters/amqp/v1/codec/performatives.ts';
 import type { AmqpValue } from '../../../../../adapters/amqp/v1/codec/values.ts';
 import { deadLetterCopy } from '../../../../../core/model/dead-letter.ts';

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
-import { Code } from './codec/constructors.ts';
-import { Descriptor } from './codec/descriptors.ts';
-import { Reader, readValue } from './codec/reader.ts';
-import type { Writer } from './codec/writer.ts';
+import { Code } from '../codec/constructors.ts';
+import { Descriptor } from '../codec/descriptors.ts';
+import { Reader, readValue } from '../codec/reader.ts';
+import type { Writer } from '../codec/writer.ts';
 import type { BodyFact, MessageFacts } from './message-facts.ts';
 import { writeDescriptor, writeSection } from './sections-out.ts';
 import { base64Bytes } from './typed-properties.ts';

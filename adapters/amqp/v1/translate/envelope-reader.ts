@@ -1,11 +1,11 @@
-import { EnvelopeProtocol } from '../../../core/model/message-layout.ts';
-import type { Property } from '../../../core/model/message.ts';
-import type { EnvelopeFields, EnvelopeReader } from '../../../core/model/message-view.ts';
-import { Code } from './codec/constructors.ts';
-import { Descriptor } from './codec/descriptors.ts';
-import { PropertyIndex } from './codec/message-properties.ts';
-import type { AmqpValue } from './codec/values.ts';
-import { encodeValue } from './codec/writer.ts';
+import { EnvelopeProtocol } from '../../../../core/model/message-layout.ts';
+import type { Property } from '../../../../core/model/message.ts';
+import type { EnvelopeFields, EnvelopeReader } from '../../../../core/model/message-view.ts';
+import { Code } from '../codec/constructors.ts';
+import { Descriptor } from '../codec/descriptors.ts';
+import { PropertyIndex } from '../codec/message-properties.ts';
+import type { AmqpValue } from '../codec/values.ts';
+import { encodeValue } from '../codec/writer.ts';
 import { EnvelopeSections, type ValuePair } from './envelope-sections.ts';
 import { FactProperty, typesText, type BodyFact, type MessageFacts } from './message-facts.ts';
 import {

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import type { RoutedFields } from '../../../core/broker.ts';
+import type { RoutedFields } from '../../../../core/broker.ts';
 import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
@@ -7,14 +7,14 @@ import {
   NO_PRIORITY,
   SystemField,
   writeMessageHeader,
-} from '../../../core/model/message-layout.ts';
-import { Message } from '../../../core/model/message.ts';
-import { isAscii, readUint32 } from './codec/bytes.ts';
-import { decodeError } from './codec/codec-error.ts';
-import { Code } from './codec/constructors.ts';
-import { PropertyIndex, PropertyRanges, scanProperties } from './codec/message-properties.ts';
-import { Reader } from './codec/reader.ts';
-import { MessageSections, scanSections } from './codec/sections.ts';
+} from '../../../../core/model/message-layout.ts';
+import { Message } from '../../../../core/model/message.ts';
+import { isAscii, readUint32 } from '../codec/bytes.ts';
+import { decodeError } from '../codec/codec-error.ts';
+import { Code } from '../codec/constructors.ts';
+import { PropertyIndex, PropertyRanges, scanProperties } from '../codec/message-properties.ts';
+import { Reader } from '../codec/reader.ts';
+import { MessageSections, scanSections } from '../codec/sections.ts';
 import { BodyForm, formByte } from './message-form.ts';
 import { MessageHints } from './message-hints.ts';
 import { SystemSection } from './system-section.ts';
@@ -298,10 +298,11 @@ function formOfValue(code: number): BodyForm {
 /** Where the sections begin that are kept: header and delivery annotations belong to one hop. */
 function bareStartOf(sections: MessageSections, end: number): number {
   const { messageAnnotations, properties, applicationProperties, body, footer } = sections;
-  for (const section of [messageAnnotations, properties, applicationProperties, body, footer]) {
+  for (const section of [messageAnnotations, properties, applicationProperties]) {
     if (section.isPresent) return section.start;
   }
-  return end;
+  // Some clients write the footer before the body.
+  return Math.min(body.isPresent ? body.start : end, footer.isPresent ? footer.start : end);
 }
 
 function isText(buffer: Buffer, start: number, end: number): boolean {

@@ -1,6 +1,6 @@
-import { decodeError } from './codec/codec-error.ts';
-import { Reader } from './codec/reader.ts';
-import { MessageSections, scanSections } from './codec/sections.ts';
+import { decodeError } from '../codec/codec-error.ts';
+import { Reader } from '../codec/reader.ts';
+import { MessageSections, scanSections } from '../codec/sections.ts';
 
 /** Azure's message format for several messages in one transfer, with one outcome for all. */
 export const BATCH_MESSAGE_FORMAT = 0x80013700;

@@ -1,6 +1,6 @@
-import { Code, TYPE_OF } from './codec/constructors.ts';
-import { readUint32 } from './codec/bytes.ts';
-import { readValue } from './codec/reader.ts';
+import { Code, TYPE_OF } from '../codec/constructors.ts';
+import { readUint32 } from '../codec/bytes.ts';
+import { readValue } from '../codec/reader.ts';
 import { idText } from './typed-properties.ts';
 
 const COMMA = 0x2c;

@@ -1,8 +1,8 @@
-import { Descriptor } from './codec/descriptors.ts';
-import { PropertyRanges, readProperty, scanProperties, type PropertyIndex } from './codec/message-properties.ts';
-import { Reader, readValue } from './codec/reader.ts';
-import { SectionRange } from './codec/sections.ts';
-import type { AmqpValue } from './codec/values.ts';
+import { Descriptor } from '../codec/descriptors.ts';
+import { PropertyRanges, readProperty, scanProperties, type PropertyIndex } from '../codec/message-properties.ts';
+import { Reader, readValue } from '../codec/reader.ts';
+import { SectionRange } from '../codec/sections.ts';
+import type { AmqpValue } from '../codec/values.ts';
 import { BodyForm, bodyFormOf } from './message-form.ts';
 
 export type ValuePair = readonly [key: AmqpValue, value: AmqpValue];

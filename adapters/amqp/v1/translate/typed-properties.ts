@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import { readValue } from './codec/reader.ts';
-import type { AmqpValue } from './codec/values.ts';
-import { encodeValue } from './codec/writer.ts';
+import { readValue } from '../codec/reader.ts';
+import type { AmqpValue } from '../codec/values.ts';
+import { encodeValue } from '../codec/writer.ts';
 
 /**
  * AMQP values as the text other protocols have in their properties, and back. Whoever sends the text back names the type

@@ -1,8 +1,8 @@
-import type { Message } from '../../../core/model/message.ts';
-import { writeUint32 } from './codec/bytes.ts';
-import { Code } from './codec/constructors.ts';
-import { Descriptor } from './codec/descriptors.ts';
-import { Writer } from './codec/writer.ts';
+import type { Message } from '../../../../core/model/message.ts';
+import { writeUint32 } from '../codec/bytes.ts';
+import { Code } from '../codec/constructors.ts';
+import { Descriptor } from '../codec/descriptors.ts';
+import { Writer } from '../codec/writer.ts';
 import type { ForeignMessage } from './foreign-message.ts';
 import { Annotation, MQTT, protocolOf } from './message-form.ts';
 import { writeSection } from './sections-out.ts';

@@ -1,5 +1,5 @@
-import { EnvelopeProtocol } from '../../../core/model/message-layout.ts';
-import type { Message } from '../../../core/model/message.ts';
+import { EnvelopeProtocol } from '../../../../core/model/message-layout.ts';
+import type { Message } from '../../../../core/model/message.ts';
 
 /**
  * How an AMQP 1.0 message is kept in a core message. The envelope is one byte, the form with what has to be known of the

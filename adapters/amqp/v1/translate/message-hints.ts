@@ -1,8 +1,8 @@
-import { decodeError } from './codec/codec-error.ts';
-import { Code } from './codec/constructors.ts';
-import { Reader, readValue } from './codec/reader.ts';
-import type { SectionRange } from './codec/sections.ts';
-import type { AmqpValue } from './codec/values.ts';
+import { decodeError } from '../codec/codec-error.ts';
+import { Code } from '../codec/constructors.ts';
+import { Reader, readValue } from '../codec/reader.ts';
+import type { SectionRange } from '../codec/sections.ts';
+import type { AmqpValue } from '../codec/values.ts';
 import { Annotation, KEYS_PROPERTY, type Durable } from './message-form.ts';
 import { firstPair, pairValues, stringStart } from './system-section.ts';
 import { textOf } from './typed-properties.ts';

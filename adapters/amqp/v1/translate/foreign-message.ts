@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer';
-import type { Message, Property } from '../../../core/model/message.ts';
-import type { MessageView } from '../../../core/model/message-view.ts';
-import { plainBody } from '../../../core/model/plain-body.ts';
-import { Descriptor } from './codec/descriptors.ts';
-import { readValue } from './codec/reader.ts';
-import type { AmqpValue } from './codec/values.ts';
-import { Writer } from './codec/writer.ts';
+import type { Message, Property } from '../../../../core/model/message.ts';
+import type { MessageView } from '../../../../core/model/message-view.ts';
+import { plainBody } from '../../../../core/model/plain-body.ts';
+import { Descriptor } from '../codec/descriptors.ts';
+import { readValue } from '../codec/reader.ts';
+import type { AmqpValue } from '../codec/values.ts';
+import { Writer } from '../codec/writer.ts';
 import type { ValuePair } from './envelope-sections.ts';
 import { bodyKind, writeBody } from './foreign-body.ts';
 import { FactProperty, parseFacts, parseTypes, type MessageFacts, type MessageTypes } from './message-facts.ts';
