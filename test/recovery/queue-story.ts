@@ -1,3 +1,4 @@
+import { BrokerError } from '../../core/model/broker-error.ts';
 import { encodeMessage } from '../../core/model/message.ts';
 import { QUEUE_RETENTION, type Source } from '../../core/model/topic.ts';
 import { OutgoingMessage, type Delivery, type MessageEngine } from '../../core/ports/message-engine.ts';
@@ -30,6 +31,7 @@ export class QueueStory {
   private count = 0;
   /** Whether the temporary group has to be there; undefined while nobody knows. */
   private isThere: boolean | undefined = false;
+  private lastChange: object | undefined;
 
   constructor(random: Random) {
     this.random = random;
@@ -116,13 +118,23 @@ export class QueueStory {
 
   private async comeOrGo(engine: MessageEngine): Promise<void> {
     const comes = this.random.chance(0.5);
+    const token = {};
+    this.lastChange = token;
     this.isThere = undefined;
     if (comes) {
       await addGroup(engine, TEMPORARY);
-      await engine.join(TEMPORARY, QUEUE, 'latest');
-      await engine.receive(request(TEMPORARY, QUEUE), NEVER_ABORTED);
+      await engine
+        .join(TEMPORARY, QUEUE, 'latest')
+        .then(() => engine.receive(request(TEMPORARY, QUEUE), NEVER_ABORTED))
+        .catch(unlessDeleted);
     }
     await engine.deleteGroup(TEMPORARY);
-    this.isThere = false;
+    // Another one may have brought it back.
+    if (this.lastChange === token) this.isThere = false;
   }
+}
+
+/** Another step may have deleted the group meanwhile. */
+function unlessDeleted(error: unknown): void {
+  if (!(error instanceof BrokerError && error.code === 'CONSUMER_GROUP_NOT_FOUND')) throw error;
 }
