@@ -122,7 +122,7 @@ t.test('planted violations are found', async (t) => {
     planted('adapters/grpc/c.ts', "import type { X } from '../../core/messaging/topics.ts';"),
     planted('adapters/mqtt/codec/a.ts', "import { x } from '../../../core/model/limits.ts';"),
     planted('adapters/storage/embedded/a.ts', "const x = await import('../jetstream/engine.ts');"),
-    planted('gateway/a.ts', "import { x } from './helpers/random.ts';"),
+    planted('gateway/a.ts', "import { x } from '../test/helpers/random.ts';"),
   ];
   t.equal(violations(bad).length, bad.length, violations(bad).join('\n'));
   const a = planted('core/a.ts', "import { b } from './b.ts';");

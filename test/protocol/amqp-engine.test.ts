@@ -527,7 +527,12 @@ t.test('open: what we say, and what we do not take', async (t) => {
   client.header('amqp');
   const open = await client.open({ idleTimeOutMs: 1000 });
   t.match(open, { containerId: 'here', maxFrameSize: 4096, channelMax: 7, idleTimeOutMs: 30_000 });
-  t.same(open.offeredCapabilities, ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY', 'SHARED-SUBS']);
+  t.same(open.offeredCapabilities, [
+    'ANONYMOUS-RELAY',
+    'DELAYED_DELIVERY',
+    'SHARED-SUBS',
+    'sole-connection-for-container',
+  ]);
   const text = Object.fromEntries([...open.properties].map(([key, value]) => [key, 'value' in value && value.value]));
   t.match(text, {
     product: 'gantry',
