@@ -1,9 +1,10 @@
 import { ConsumerGroups, type GroupOptions } from './messaging/consumer-groups.ts';
-import { LeaseRenewal } from './messaging/lease-renewal.ts';
+import { LeaseRenewal, type LeaseHolder } from './messaging/lease-renewal.ts';
 import { Receiving, type ReceiveCall } from './messaging/receiving.ts';
 import { Sending } from './messaging/sending.ts';
 import { Topics, type TopicOptions } from './messaging/topics.ts';
 import type { Outcome } from './model/broker-error.ts';
+import { compileFilter, type FilterExpression } from './model/filter.ts';
 import type { Message } from './model/message.ts';
 import type { EnvelopeProtocol } from './model/message-layout.ts';
 import { viewMessage, type EnvelopeReader, type MessageView } from './model/message-view.ts';
@@ -18,28 +19,44 @@ import type {
   MessageEngine,
   OutgoingMessage,
   Placed,
+  ReadResult,
+  Selector,
   Settled,
   Settlement,
 } from './ports/message-engine.ts';
 import type { MetaStore } from './ports/meta-store.ts';
 import { AddressRouter, type LiveSubscriber } from './routing/address-router.ts';
 import type { Cursor } from './routing/cursor.ts';
+import {
+  Exchanges,
+  EXCHANGE_TYPES,
+  type Exchange,
+  type ExchangeBinding,
+  type ExchangeType,
+} from './routing/exchanges.ts';
 import { Replay, type ReplayRange, type ReplayStart } from './routing/replay.ts';
+import { replyTopicOf } from './routing/reply-address.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
 import type { Arrival, ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
 import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
 import { DEFAULT_RETAINED_OPTIONS, RetainedMessages, type RetainedOptions } from './sessions/retained-messages.ts';
 import { SharedSubscriptions } from './sessions/shared-subscriptions.ts';
+import { TopicSubscriptions } from './sessions/topic-subscriptions.ts';
 import { Wills, type Will } from './sessions/wills.ts';
 
+export { EXCHANGE_TYPES };
 export { checkInvisibleDuration } from './messaging/receiving.ts';
 
 export type {
+  Exchange,
+  ExchangeBinding,
+  ExchangeType,
   ReplayRange,
   ReplayStart,
   Arrival,
   ClientSession,
   Cursor,
+  LeaseHolder,
   LiveSubscriber,
   RoutedFields,
   SessionState,
@@ -76,6 +93,8 @@ export class Broker {
   readonly sessions: ClientSessions;
   readonly wills: Wills;
   readonly shared: SharedSubscriptions;
+  readonly subscriptions: TopicSubscriptions;
+  readonly exchanges: Exchanges;
   readonly replay: Replay;
   readonly clock: Clock;
   readonly options: BrokerOptions;
@@ -97,6 +116,8 @@ export class Broker {
     this.routes = new Routes(options.routes);
     this.topics = new Topics(engine, meta, options.topics, (name) => this.routes.topicDefaults(name));
     this.groups = new ConsumerGroups(engine, meta, options.groups);
+    this.subscriptions = new TopicSubscriptions(this.groups, meta);
+    this.exchanges = new Exchanges(meta);
     this.router = new AddressRouter(engine);
     this.retainedMessages = new RetainedMessages(meta, clock, options.retained ?? DEFAULT_RETAINED_OPTIONS);
     this.sending = new Sending(engine, this.topics, this.router, this.retainedMessages, options.bodyBytesMax);
@@ -135,6 +156,8 @@ export class Broker {
     await this.ports.engine.start({ clock: this.clock, log, onFailure, due });
     await this.topics.load();
     await this.groups.load();
+    await this.subscriptions.load();
+    await this.exchanges.load();
     await this.retainedMessages.load();
     await this.sessions.load();
     await this.wills.load();
@@ -174,12 +197,20 @@ export class Broker {
    * @throws BrokerError ILLEGAL_TOPIC, ILLEGAL_ADDRESS
    */
   routeOf(address: string): RoutedFields {
+    const topic = replyTopicOf(address);
+    if (topic !== undefined) return { topic, keys: [] };
     return this.routes.resolve(address);
   }
 
   /** The topic of `routeOf`. */
   topicOf(address: string): string {
-    return this.routes.resolve(address).topic;
+    return this.routeOf(address).topic;
+  }
+
+  /** The topic of every address the filter matches, undefined where they may have several. */
+  topicOfFilter(filter: string): string | undefined {
+    if (!/[+#]/.test(filter)) return this.topicOf(filter);
+    return this.routes.topicOfFilter(filter);
   }
 
   /** The address of a message whose publisher gave none. */
@@ -197,14 +228,39 @@ export class Broker {
     return this.receiving.receive(call, signal);
   }
 
+  /**
+   * The messages a filter lets through, for `ReceiveCall.select`: to be made once for each consumer. Undefined for all.
+   * @throws BrokerError ILLEGAL_FILTER_EXPRESSION
+   */
+  selector(expression: FilterExpression): Selector | undefined {
+    const filter = compileFilter(expression);
+    return filter && ((message) => filter(message, () => this.view(message)));
+  }
+
   /** Verdicts on leased messages; one outcome each, when durable. */
   settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]> {
     return this.receiving.settle(batch);
   }
 
+  /**
+   * Messages and verdicts, all or nothing, when durable; the first problem is the outcome. A verdict is `ack`, `release` or
+   * `deadLetter`; `extend` only with `keepReceipt`, for nobody would get the new one. Delayed messages become due later.
+   */
+  async transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>> {
+    const outcome = await this.sending.transact(send, settle);
+    // Before that the leases go on being renewed: they are still there when it failed.
+    if (outcome.ok) this.receiving.settled(settle);
+    return outcome;
+  }
+
   /** Takes back a delayed message that is not delivered yet, by the handle its sending gave. */
   recall(handle: string): Promise<Outcome<{ readonly messageId: string }>> {
     return this.ports.engine.cancelDelayed(handle);
+  }
+
+  /** Renews the leases of what the holder holds until disposed: the cheap form of `renewFor`, which notes each message. */
+  renewLeases(holder: LeaseHolder): Disposable {
+    return this.renewal.keep(holder);
   }
 
   /** A client whose leases were renewed is gone: what it held comes back. */
@@ -223,10 +279,28 @@ export class Broker {
     return this.router.route(address).live.length > 0;
   }
 
+  /** Whether somebody subscribes live to the address itself. */
+  isListenedTo(address: string): boolean {
+    return this.router.route(address).live.length > 0;
+  }
+
   /** Hands a message to whoever subscribes live, without storing it. */
   announce(message: Message): void {
     const { address } = message;
     for (const subscriber of this.router.route(address).live) subscriber.deliver(message, address);
+  }
+
+  /**
+   * Messages of a source from an offset on, whoever has consumed them; `next` is where to go on, `from` at the end.
+   * @throws BrokerError TOPIC_NOT_FOUND
+   */
+  async read(source: Source, from: number, max: number, bytesMax: number): Promise<ReadResult> {
+    return this.ports.engine.read(source, from, max, bytesMax);
+  }
+
+  /** Told when something became visible in the source, until disposed. */
+  onArrival(source: Source, listener: () => void): Disposable {
+    return this.ports.engine.onArrival(source, listener);
   }
 
   /** At most once: messages are handed over in process while the subscription lives. */

@@ -1,3 +1,7 @@
+import { AmqpAdapter } from '../adapters/amqp/v1/amqp-adapter.ts';
+import { AMQP1_ENVELOPE_READER } from '../adapters/amqp/v1/translate/envelope-reader.ts';
+import { NodeContext } from '../adapters/amqp/v1/nodes/node-context.ts';
+import { BrokerNodes } from '../adapters/amqp/v1/nodes/nodes.ts';
 import { GrpcAdapter } from '../adapters/grpc/grpc-adapter.ts';
 import { MqttAdapter } from '../adapters/mqtt/mqtt-adapter.ts';
 import { MQTT_ENVELOPE_READER } from '../adapters/mqtt/translate.ts';
@@ -7,6 +11,7 @@ import { DEFAULT_RETRY_POLICY } from '../core/model/consumer-group.ts';
 import { ALLOW_ALL } from '../core/ports/authorizer.ts';
 import type { Logger } from '../core/ports/logger.ts';
 import type { Config } from './config/schema.ts';
+import { amqpListeners, amqpOptions } from './listeners/amqp-listeners.ts';
 import { mqttListeners } from './listeners/mqtt-listeners.ts';
 import { TcpListener } from './listeners/tcp-listener.ts';
 import { readCertificate, selfSignedCertificate } from './security/certificate.ts';
@@ -36,7 +41,7 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
       authorizer: ALLOW_ALL,
       clock,
       log,
-      envelopeReaders: [MQTT_ENVELOPE_READER],
+      envelopeReaders: [MQTT_ENVELOPE_READER, AMQP1_ENVELOPE_READER],
       onFailure,
     },
     {
@@ -50,21 +55,26 @@ export async function startGateway(config: Config, log: Logger, onFailure: (erro
   );
   await broker.start();
   await declare(broker, config);
-  const mqtt = new MqttAdapter({ broker, options: config.mqtt, log, version: readVersion() });
+  const version = readVersion();
+  const mqtt = new MqttAdapter({ broker, options: config.mqtt, log, version });
+  const nodes = new BrokerNodes(new NodeContext(broker, config.amqp, log));
+  const amqp = new AmqpAdapter({ broker, options: amqpOptions(config.amqp), log, nodes, version });
   const { tls } = config.grpc;
   const certificate =
     tls === undefined ? await selfSignedCertificate(clock.now()) : await readCertificate(tls.certFile, tls.keyFile);
   const grpc = new GrpcAdapter({ broker, tls: certificate, log });
   mqtt.start();
+  amqp.start();
   const listeners: TcpListener[] = [];
   const stop = async (): Promise<void> => {
     for (const listener of listeners) listener.stopAccepting();
-    await Promise.all([mqtt.shutdown(config.shutdownGraceMs), grpc.shutdown(config.shutdownGraceMs)]);
+    await Promise.all([mqtt, amqp, grpc].map((adapter) => adapter.shutdown(config.shutdownGraceMs)));
     for (const listener of listeners) listener.close();
     await broker.stop();
   };
   try {
     listeners.push(...(await mqttListeners(config.mqtt, mqtt, log)));
+    listeners.push(...(await amqpListeners(config.amqp, amqp, log)));
     for (const listener of config.grpc.listeners) listeners.push(grpcListener(listener, grpc, log));
     for (const listener of listeners) await listener.listen();
   } catch (error) {

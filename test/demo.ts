@@ -9,6 +9,7 @@ import { createLog } from '../gateway/telemetry/log.ts';
 const TIME_LIMIT_MS = 60_000;
 const SETTINGS = [
   'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
+  'amqp.listeners=[{ host: 127.0.0.1, port: 0 }]',
   'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
   'engine.type=memory',
   'log.level=error',

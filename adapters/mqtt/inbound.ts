@@ -61,10 +61,16 @@ export class Inbound implements Publisher, Answerer {
       this.storingOnce.add(packetIdentifier);
       this.session.storing.set(packetIdentifier, this);
     }
-    if (refusal !== 0) turn.refuse(this, packetIdentifier, refusal);
+    if (refusal !== 0) turn.answer(this, packetIdentifier, refusal);
+    else if (target.isLive === true) this.announce(publish, target, topicName);
     else turn.publish(this, packetIdentifier, this.outgoing(publish, target, topicName));
     // Clients are known to ignore Receive Maximum: one that sends more is read more slowly instead of cut off.
     if (packetIdentifier !== 0 && ++this.storing === options.receiveMaximum) this.receiver.setFull(true);
+  }
+
+  private announce(publish: PublishView, target: PublishTarget, topicName: string): void {
+    this.context.broker.announce(this.outgoing(publish, target, topicName).message);
+    this.context.turn.answer(this, publish.packetIdentifier, ReasonCode.success);
   }
 
   /** The message is stored, or refused with the reason. */

@@ -21,6 +21,8 @@ export interface PublishTarget {
   readonly address: string;
   /** What its messages get from there; undefined for nothing. */
   readonly addition: RouteAddition | undefined;
+  /** Its messages are handed to who listens to the address, and not stored: the replies of a temporary queue. */
+  readonly isLive?: boolean;
   /** Why it leads nowhere, as an MQTT 5 reason code; 0 when it leads to the topic. */
   readonly refusal: number;
 }
@@ -121,7 +123,8 @@ export class MqttContext {
   private addTarget(topicName: string): PublishTarget {
     if (this.targets.size >= TARGETS_MAX) this.targets.clear();
     const target = this.resolveTarget(topicName);
-    this.targets.set(topicName, target);
+    // Where replies go changes with those who wait for them.
+    if (!isReply(topicName)) this.targets.set(topicName, target);
     return target;
   }
 
@@ -130,12 +133,14 @@ export class MqttContext {
     const delayed = parseDelayed(topicName);
     const address = delayed?.address ?? topicName;
     // `$...` is the gateway's own; clients read there, if anything.
-    const isForbidden = address === '' || address.startsWith('$') || levelsOf(address) > options.topicLevelsMax;
+    const isOwn = address.startsWith('$') && !isReply(address);
+    const isForbidden = address === '' || isOwn || levelsOf(address) > options.topicLevelsMax;
     if (isForbidden) return nowhere(ReasonCode.topicNameInvalid);
     const delayMs = delayed?.delayMs ?? 0;
     if (delayed !== undefined && broker.delayMsMax === 0) return nowhere(REASON_OF.UNSUPPORTED);
     if (delayMs > broker.delayMsMax) return nowhere(ReasonCode.topicNameInvalid);
     try {
+      if (isReply(address) && broker.isListenedTo(address)) return live(address);
       const fields = broker.routeOf(address);
       return { topic: fields.topic, address, addition: additionOf(fields, address, delayMs), refusal: 0 };
     } catch (error) {
@@ -143,6 +148,15 @@ export class MqttContext {
       throw error;
     }
   }
+}
+
+/** How a device answers to a queue: `$reply/q/<name>`. */
+function isReply(topicName: string): boolean {
+  return topicName.startsWith('$reply/q/');
+}
+
+function live(address: string): PublishTarget {
+  return { topic: address, address, addition: undefined, isLive: true, refusal: 0 };
 }
 
 function nowhere(refusal: number): PublishTarget {

@@ -1,5 +1,3 @@
-import { gunzipSync } from 'node:zlib';
-import { LIMITS } from '../../core/model/limits.ts';
 import {
   EnvelopeProtocol,
   MESSAGE_HEADER_BYTES,
@@ -17,6 +15,7 @@ import {
   type MessageFields,
   type Property,
 } from '../../core/model/message.ts';
+import { plainBody } from '../../core/model/plain-body.ts';
 import type { Clock } from '../../core/ports/clock.ts';
 import type { EnvelopeFields, EnvelopeReader, MessageView } from '../../core/model/message-view.ts';
 import { copyBytes, varintLength } from './codec/bytes.ts';
@@ -25,6 +24,7 @@ import type { Properties, Will } from './codec/packet.ts';
 import { encodeProperties, readProperties } from './codec/properties.ts';
 import { PropertyOwner } from './codec/property-table.ts';
 import type { PublishView } from './codec/publish-view.ts';
+import { STRING_BYTES_MAX } from './codec/utf8.ts';
 import type { RouteAddition } from './route-addition.ts';
 
 /** Memory that incoming messages are written to, one after the other; the messages keep their chunk alive. */
@@ -33,6 +33,9 @@ const ARENA_BYTES = 256 * 1024;
 /** User properties that stand for fields of the core message (docs/mapping-mqtt.md). */
 const FIELD_PROPERTIES = new Set(['tag', 'keys', 'message-id', 'message-group', 'priority', 'deliver-at']);
 
+/** In front of another publisher's own property that has such a name, so that it comes back as what it was. */
+const ESCAPE = 'gantry-';
+
 /** What the core reads of MQTT 5 properties when another protocol asks for them. */
 export const MQTT_ENVELOPE_READER: EnvelopeReader = {
   protocol: EnvelopeProtocol.mqtt5,
@@ -40,7 +43,12 @@ export const MQTT_ENVELOPE_READER: EnvelopeReader = {
     const properties = readProperties(envelope, 0, envelope.length);
     const user = properties.userProperties ?? [];
     return {
-      properties: user.filter(([key]) => !FIELD_PROPERTIES.has(key) && key !== 'traceparent'),
+      properties: user
+        .filter(([key]) => !FIELD_PROPERTIES.has(key) && key !== 'traceparent')
+        .map((property): Property => {
+          const [key, value] = property;
+          return key.startsWith(ESCAPE) && isFieldName(key) ? [key.slice(ESCAPE.length), value] : property;
+        }),
       text: properties.payloadFormatIndicator === 1,
       contentType: properties.contentType,
       correlationId: properties.correlationData,
@@ -49,6 +57,13 @@ export const MQTT_ENVELOPE_READER: EnvelopeReader = {
     };
   },
 };
+
+/** Whether it is a name that stands for a field, escaped or not. */
+function isFieldName(key: string): boolean {
+  let name = key;
+  while (name.startsWith(ESCAPE)) name = name.slice(ESCAPE.length);
+  return FIELD_PROPERTIES.has(name) || name === 'traceparent';
+}
 
 /** Turns PUBLISH packets into messages, without looking at more of them than it must. */
 export class InboundTranslator {
@@ -221,7 +236,11 @@ export class OutboundTranslator {
 function isMqtt(message: Message): boolean {
   return (
     message.envelopeProtocol === EnvelopeProtocol.mqtt5 ||
-    (message.envelopeProtocol === EnvelopeProtocol.none && !message.hasOwnFields)
+    message.isPlain ||
+    (message.envelopeProtocol === EnvelopeProtocol.none &&
+      !message.hasOwnFields &&
+      message.priority === undefined &&
+      !message.isText)
   );
 }
 
@@ -229,8 +248,10 @@ function isMqtt(message: Message): boolean {
 function asMqttMessage(view: MessageView): Message {
   const properties: Properties = { userProperties: userProperties(view) };
   if (view.text) properties.payloadFormatIndicator = 1;
-  if (view.contentType !== undefined) properties.contentType = view.contentType;
-  if (view.correlationId !== undefined) properties.correlationData = Buffer.from(view.correlationId);
+  if (view.contentType !== undefined && isMqttText(view.contentType)) properties.contentType = view.contentType;
+  if (view.correlationId !== undefined && view.correlationId.length <= STRING_BYTES_MAX) {
+    properties.correlationData = Buffer.from(view.correlationId);
+  }
   if (view.replyTo !== undefined && isTopicName(view.replyTo)) properties.responseTopic = view.replyTo;
   const bytes = encodeProperties(properties, PropertyOwner.publish);
   return encodeMessage({
@@ -243,7 +264,10 @@ function asMqttMessage(view: MessageView): Message {
 }
 
 function userProperties(view: MessageView): [string, string][] {
-  const properties: [string, string][] = view.properties.map(([key, value]: Property) => [key, value]);
+  const properties = view.properties.map(([key, value]): [string, string] => [
+    isFieldName(key) ? ESCAPE + key : key,
+    value,
+  ]);
   const add = (key: string, value: string | undefined): void => {
     if (value !== undefined && value !== '') properties.push([key, value]);
   };
@@ -255,22 +279,16 @@ function userProperties(view: MessageView): [string, string][] {
   add('traceparent', view.traceContext);
   add('dead-letter-topic', view.deadLetter?.topic);
   add('dead-letter-message-id', view.deadLetter?.messageId);
-  return properties;
+  return properties.filter(([key, value]) => isMqttText(key) && isMqttText(value));
 }
 
-/** RocketMQ clients may compress bodies; devices get them plain. */
-function plainBody(view: MessageView): Buffer {
-  if (view.bodyEncoding !== 'GZIP') return view.body;
-  try {
-    return gunzipSync(view.body, { maxOutputLength: 8 * LIMITS.bodyBytesMax });
-  } catch {
-    // Said to be compressed and is not, or is a bomb: passed on as it came.
-    return view.body;
-  }
+/** Whether MQTT can say it: other protocols have longer texts, and null characters in them [MQTT-1.5.4-2]. */
+function isMqttText(text: string): boolean {
+  return !text.includes('\0') && Buffer.byteLength(text) <= STRING_BYTES_MAX;
 }
 
 function isTopicName(text: string): boolean {
-  return text.length > 0 && !/[+#\0]/.test(text);
+  return text.length > 0 && !/[+#]/.test(text) && isMqttText(text);
 }
 
 /**

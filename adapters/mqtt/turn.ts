@@ -27,7 +27,7 @@ class PublishBatch {
   // Those that wait for an acknowledgement, in columns of equal length.
   readonly publishers: Publisher[] = [];
   readonly packetIdentifiers: number[] = [];
-  /** Index in `outgoing`; for a PUBLISH that is not sent on, its reason code made negative. */
+  /** Index in `outgoing`; below 0 for a PUBLISH that is not sent on: -1 less its reason code. */
   readonly positions: number[] = [];
   outcomes: readonly Outcome<Placed>[] | undefined;
 
@@ -78,8 +78,8 @@ export class Turn {
   }
 
   /** The PUBLISH is answered with the reason, in its place among the others. */
-  refuse(publisher: Publisher, packetIdentifier: number, reasonCode: number): void {
-    this.batch.awaitAcknowledgement(publisher, packetIdentifier, -reasonCode);
+  answer(publisher: Publisher, packetIdentifier: number, reasonCode: number): void {
+    this.batch.awaitAcknowledgement(publisher, packetIdentifier, -1 - reasonCode);
     this.schedule();
   }
 
@@ -159,7 +159,7 @@ export class Turn {
   private acknowledge({ publishers, packetIdentifiers, positions, outgoing, outcomes }: PublishBatch): void {
     for (let i = 0; i < publishers.length; i++) {
       const position = positions[i]!;
-      const reasonCode = position < 0 ? -position : this.reasonOf(outcomes![position], outgoing[position]!);
+      const reasonCode = position < 0 ? -1 - position : this.reasonOf(outcomes![position], outgoing[position]!);
       publishers[i]!.published(packetIdentifiers[i]!, reasonCode);
     }
   }

@@ -10,6 +10,15 @@ const RENEW_TOTAL_MS = 3 * 3_600_000;
 /** What a consumer that left still held comes back after this. */
 const RELEASE_DELAY_MS = 1_000;
 
+/** Leases of those who name what they hold: short, for after a crash nobody gives them back. */
+const HELD_STEP_MS = 60_000;
+
+/** Whoever knows by itself what it holds, so that nothing has to be noted here for each message. */
+export interface LeaseHolder {
+  /** Received, and no verdict was given yet. */
+  held(): Iterable<Delivery>;
+}
+
 interface RenewedLease {
   readonly receipt: Receipt;
   readonly owner: string;
@@ -26,6 +35,8 @@ export class LeaseRenewal {
   private readonly engine: MessageEngine;
   private readonly clock: Clock;
   private readonly leases = new Map<Receipt, RenewedLease>();
+  /** With the end of those leases that were renewed. */
+  private readonly holders = new Map<LeaseHolder, Map<Receipt, number>>();
   private timer: Disposable | undefined;
 
   constructor(engine: MessageEngine, clock: Clock) {
@@ -40,6 +51,13 @@ export class LeaseRenewal {
       this.leases.set(receipt, { receipt, owner, since, visibleAt, renewals: 0 });
     }
     this.arm();
+  }
+
+  /** Renews what the holder holds, for as long as it lives, until disposed. */
+  keep(holder: LeaseHolder): Disposable {
+    this.holders.set(holder, new Map());
+    this.arm();
+    return { [Symbol.dispose]: () => void this.holders.delete(holder) };
   }
 
   /** The receipt was settled. */
@@ -67,11 +85,31 @@ export class LeaseRenewal {
   }
 
   private arm(): void {
-    if (this.timer !== undefined || this.leases.size === 0) return;
+    if (this.timer !== undefined || this.leases.size + this.holders.size === 0) return;
     this.timer = this.clock.schedule(SCAN_MS, () => {
       this.timer = undefined;
-      void this.renewDue().finally(() => this.arm());
+      void Promise.all([this.renewDue(), this.renewHeld()]).finally(() => this.arm());
     });
+  }
+
+  private async renewHeld(): Promise<void> {
+    const now = this.clock.now();
+    const due: { readonly receipt: Receipt; readonly ends: Map<Receipt, number> }[] = [];
+    for (const [holder, endsBefore] of this.holders) {
+      const ends = new Map<Receipt, number>();
+      for (const { receipt, visibleAt } of holder.held()) {
+        const end = endsBefore.get(receipt);
+        if ((end ?? visibleAt) - now < RENEW_BEFORE_MS) due.push({ receipt, ends });
+        else if (end !== undefined) ends.set(receipt, end);
+      }
+      // What is not held any more is forgotten.
+      this.holders.set(holder, ends);
+    }
+    if (due.length === 0) return;
+    for (const { receipt, ends } of due) ends.set(receipt, now + HELD_STEP_MS);
+    await this.engine.settle(
+      due.map(({ receipt }) => ({ receipt, action: { kind: 'extend', ms: HELD_STEP_MS, keepReceipt: true } })),
+    );
   }
 
   private async renewDue(): Promise<void> {

@@ -5,7 +5,7 @@ import type { Message } from '../model/message.ts';
 import type { MessageView } from '../model/message-view.ts';
 import type { Source } from '../model/topic.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Delivery, MessageEngine, Settled, Settlement } from '../ports/message-engine.ts';
+import type { Delivery, MessageEngine, Selector, Settled, Settlement } from '../ports/message-engine.ts';
 import type { ConsumerGroups } from './consumer-groups.ts';
 import type { LeaseRenewal } from './lease-renewal.ts';
 import type { Topics } from './topics.ts';
@@ -19,6 +19,8 @@ export interface ReceiveCall {
   readonly waitMs: number;
   readonly leaseMs: number;
   readonly attemptId?: string;
+  /** Which messages this member of the group takes; others stay for other members. See `ReceiveRequest.select`. */
+  readonly select?: Selector;
   /** Renew the leases for as long as this owner (a client id) lives. */
   readonly renewFor?: string;
 }
@@ -62,6 +64,9 @@ export class Receiving {
    */
   async receive(call: ReceiveCall, signal: AbortSignal): Promise<Delivery[]> {
     const filter = compileFilter(call.filter);
+    if (call.select !== undefined && !this.engine.capabilities.selectors) {
+      throw new BrokerError('UNSUPPORTED', 'the storage engine has no selectors');
+    }
     if (call.source.kind === 'topic') {
       await this.topics.use(call.source.topic);
       this.topicsRead.add(call.source.topic);
@@ -94,6 +99,11 @@ export class Receiving {
   async settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]> {
     for (const { receipt } of batch) this.renewal.remove(receipt);
     return this.engine.settle(batch);
+  }
+
+  /** The verdicts were carried out elsewhere, as part of a transaction. */
+  settled(batch: readonly Settlement[]): void {
+    for (const { receipt } of batch) this.renewal.remove(receipt);
   }
 
   private async acknowledgeUnwanted(received: readonly Delivery[], filter: Filter): Promise<Delivery[]> {

@@ -1,9 +1,9 @@
-import { BrokerError, failed, type Outcome } from '../model/broker-error.ts';
+import { BrokerError, failed, succeeded, type Outcome } from '../model/broker-error.ts';
 import { hashText } from '../model/address.ts';
 import type { Message } from '../model/message.ts';
 import { isDeadLetterTopic } from '../model/names.ts';
 import type { MessageType, TopicSpec } from '../model/topic.ts';
-import type { MessageEngine, OutgoingMessage, Placed } from '../ports/message-engine.ts';
+import type { MessageEngine, OutgoingMessage, Placed, Settlement } from '../ports/message-engine.ts';
 import type { AddressRoute, AddressRouter } from '../routing/address-router.ts';
 import type { RetainedMessages } from '../sessions/retained-messages.ts';
 import type { Topics } from './topics.ts';
@@ -28,6 +28,9 @@ interface Unfinished {
   /** Its place among those that were not refused before. */
   readonly accepted: number;
 }
+
+/** Of topics that are not there. */
+type TopicProblems = ReadonlyMap<string, BrokerError>;
 
 const NOBODY: AddressRoute['live'] = [];
 
@@ -63,7 +66,21 @@ export class Sending {
     const { waiting } = this;
     if (waiting !== undefined) return new Promise((resolve) => waiting.push(() => resolve(this.send(batch))));
     const missing = this.missingTopics(batch);
-    return missing.length === 0 ? this.sendKnown(batch) : this.createAndSend(missing, batch);
+    if (missing.length === 0) return this.sendKnown(batch);
+    return this.withTopics(missing, (problems) => this.sendKnown(batch, problems));
+  }
+
+  /**
+   * Stores all messages and carries out all verdicts, or nothing of it: the first problem is the outcome. Live subscribers
+   * get the messages when that is durable, whatever their QoS.
+   */
+  async transact(batch: readonly OutgoingMessage[], verdicts: readonly Settlement[]): Promise<Outcome<Placed[]>> {
+    const { waiting } = this;
+    if (waiting !== undefined)
+      return new Promise((resolve) => waiting.push(() => resolve(this.transact(batch, verdicts))));
+    const missing = this.missingTopics(batch);
+    if (missing.length === 0) return this.transactKnown(batch, verdicts);
+    return this.withTopics(missing, (problems) => this.transactKnown(batch, verdicts, problems));
   }
 
   /** Delayed messages are in their queues now: live subscribers get them as well. */
@@ -87,7 +104,8 @@ export class Sending {
     return missing;
   }
 
-  private async createAndSend(names: readonly string[], batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
+  /** Creates the topics and then sends, with the problems there were. */
+  private async withTopics<T>(names: readonly string[], send: (problems: TopicProblems) => Promise<T>): Promise<T> {
     const waiting: (() => void)[] = [];
     this.waiting = waiting;
     const problems = new Map<string, BrokerError>();
@@ -95,17 +113,41 @@ export class Sending {
       names.map((name) => this.topics.use(name).catch((error: unknown) => problems.set(name, problemOf(name, error)))),
     );
     this.waiting = undefined;
-    const sent = this.sendKnown(batch, problems);
+    const sent = send(problems);
     // In the same turn: a batch sent from now on comes behind all of these.
     for (const sendNext of waiting) sendNext();
     return sent;
   }
 
-  /** @param problems of the topics that are not there */
-  private sendKnown(
+  private async transactKnown(
     batch: readonly OutgoingMessage[],
-    problems?: ReadonlyMap<string, BrokerError>,
-  ): Promise<Outcome<Placed>[]> {
+    verdicts: readonly Settlement[],
+    problems?: TopicProblems,
+  ): Promise<Outcome<Placed[]>> {
+    const lives: AddressRoute['live'][] = [];
+    const retained: OutgoingMessage[] = [];
+    let error: BrokerError | undefined;
+    for (const outgoing of batch) {
+      const { message } = outgoing;
+      const to = this.destination(outgoing);
+      error = this.problemOf(outgoing, to, problems);
+      if (error !== undefined) break;
+      if (message.isRetained) retained.push(outgoing);
+      outgoing.lightQueues = to.route.lightQueues;
+      outgoing.queue = this.chooseQueue(message, to);
+      lives.push(to.route.live);
+    }
+    const outcome: Outcome<Placed[]> =
+      error === undefined ? await this.engine.transact(batch, verdicts) : { ok: false, error };
+    retained.forEach((outgoing) => this.retained.settle(outgoing, outcomeAt(outcome, batch.indexOf(outgoing))));
+    if (!outcome.ok) return outcome;
+    batch.forEach((outgoing, i) => {
+      if (isVisible(outgoing.message, outcomeAt(outcome, i))) deliverLive(outgoing, lives[i]!);
+    });
+    return outcome;
+  }
+
+  private sendKnown(batch: readonly OutgoingMessage[], problems?: TopicProblems): Promise<Outcome<Placed>[]> {
     let refused: Map<number, BrokerError> | undefined;
     let unfinished: Unfinished[] | undefined;
     let to: Destination | undefined;
@@ -114,10 +156,7 @@ export class Sending {
       const { message } = outgoing;
       // Neither a subscription nor a topic can change between two messages of a batch.
       if (outgoing.address !== to?.address || outgoing.topic !== to.topic) to = this.destination(outgoing);
-      const error =
-        (to.spec === undefined ? problems?.get(to.topic) : undefined) ??
-        this.check(message, to) ??
-        (message.isRetained ? this.retained.take(outgoing) : undefined);
+      const error = this.problemOf(outgoing, to, problems);
       if (error !== undefined) {
         (refused ??= new Map()).set(i, error);
         continue;
@@ -155,6 +194,16 @@ export class Sending {
     return { topic, address, spec, route, accepted, queue: route.hash % spec.queues };
   }
 
+  /** Why the message cannot be taken in. A retained one is taken over where there is no problem. */
+  private problemOf(outgoing: OutgoingMessage, to: Destination, problems?: TopicProblems): BrokerError | undefined {
+    const { message } = outgoing;
+    return (
+      (to.spec === undefined ? problems?.get(to.topic) : undefined) ??
+      this.check(message, to) ??
+      (message.isRetained ? this.retained.take(outgoing) : undefined)
+    );
+  }
+
   private check(message: Message, { topic, spec, accepted }: Destination): BrokerError | undefined {
     if (spec === undefined) {
       return new BrokerError('TOPIC_NOT_FOUND', `the topic ${topic} does not exist and could not be created`);
@@ -180,6 +229,10 @@ export class Sending {
     this.roundRobin = (this.roundRobin + 1) % queues;
     return this.roundRobin;
   }
+}
+
+function outcomeAt(outcome: Outcome<Placed[]>, i: number): Outcome<Placed> {
+  return outcome.ok ? succeeded(outcome.value[i]!) : outcome;
 }
 
 function problemOf(topic: string, error: unknown): BrokerError {

@@ -1,7 +1,7 @@
 import { BrokerError } from '../model/broker-error.ts';
 import { LIMITS } from '../model/limits.ts';
 import { checkTopicName, isDeadLetterTopic } from '../model/names.ts';
-import { DEFAULT_QUEUES, DEFAULT_RETENTION, type MessageType, type TopicSpec } from '../model/topic.ts';
+import { DEFAULT_QUEUES, DEFAULT_RETENTION, FOREVER_MS, type MessageType, type TopicSpec } from '../model/topic.ts';
 import type { Capabilities, MessageEngine } from '../ports/message-engine.ts';
 import type { MetaStore } from '../ports/meta-store.ts';
 import { SpecRegistry } from './spec-registry.ts';
@@ -28,7 +28,10 @@ export class Topics {
     this.options = options;
     this.defaults = defaults;
     this.mixed = mixedTypes(engine.capabilities);
-    this.registry = new SpecRegistry('topic', meta, options.countMax, (spec) => engine.ensureTopic(spec));
+    this.registry = new SpecRegistry('topic', meta, options.countMax, {
+      ensure: (spec) => engine.ensureTopic(spec),
+      delete: (name) => engine.deleteTopic(name),
+    });
   }
 
   load(): Promise<void> {
@@ -51,7 +54,18 @@ export class Topics {
       throw new BrokerError('BAD_REQUEST', `a topic has 1 to ${LIMITS.queuesPerTopicMax} queues, not ${queues}`);
     }
     const retention = spec.retention ?? DEFAULT_RETENTION;
+    if (!(retention.ms > 0 && retention.ms <= FOREVER_MS && retention.bytesPerQueue > 0)) {
+      throw new BrokerError('BAD_REQUEST', 'what a topic keeps is a number of milliseconds and of bytes');
+    }
     return this.registry.put({ name: spec.name, type: spec.type ?? 'MIXED', queues, retention });
+  }
+
+  /**
+   * Deletes a topic with its messages and what groups did with them; receives that wait for it end with TOPIC_NOT_FOUND.
+   * @returns whether it was there
+   */
+  delete(name: string): Promise<boolean> {
+    return this.registry.delete(name);
   }
 
   /**
@@ -64,6 +78,11 @@ export class Topics {
     checkTopicName(name);
     if (!this.options.autoCreate && !isDeadLetterTopic(name)) throw topicNotFound(name);
     return this.put({ name, ...this.defaults(name) });
+  }
+
+  /** What routes say of a topic that is not there yet. */
+  defaultsOf(name: string): ReturnType<TopicDefaults> {
+    return this.defaults(name);
   }
 
   /** The message types the topic takes, never empty. */

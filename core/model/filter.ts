@@ -2,12 +2,17 @@ import { isAddressFilter, matchesAddress } from './address.ts';
 import { BrokerError } from './broker-error.ts';
 import type { Message } from './message.ts';
 import type { MessageView } from './message-view.ts';
-import { compileSqlFilter } from './sql-filter.ts';
+import { compileJmsSelector, compileSqlFilter } from './sql-filter.ts';
 
-/** TAG: `a || b` or `*`. SQL92: an expression over properties. ADDRESS: an MQTT topic filter over the address. */
+/**
+ * TAG: `a || b` or `*`. SQL92: RocketMQ's expressions over properties. JMS: a message selector of Jakarta Messaging. ADDRESS: an
+ * MQTT topic filter over the address.
+ */
 export interface FilterExpression {
-  readonly type: 'TAG' | 'SQL92' | 'ADDRESS';
+  readonly type: 'TAG' | 'SQL92' | 'JMS' | 'ADDRESS';
   readonly expression: string;
+  /** An address filter that has to match besides. */
+  readonly address?: string | undefined;
 }
 
 /** Whether a message is wanted; `view` is only called by filters that look at properties. */
@@ -20,6 +25,13 @@ export const MATCH_ALL: FilterExpression = { type: 'TAG', expression: '*' };
  * @throws BrokerError ILLEGAL_FILTER_EXPRESSION
  */
 export function compileFilter(filter: FilterExpression): Filter | undefined {
+  const { address } = filter;
+  const compiled = compileExpression(filter);
+  if (address === undefined || compiled === undefined) return compiled;
+  return (message, view) => matchesAddress(address, message.address) && compiled(message, view);
+}
+
+function compileExpression(filter: FilterExpression): Filter | undefined {
   switch (filter.type) {
     case 'TAG':
       return compileTagFilter(filter.expression);
@@ -30,6 +42,8 @@ export function compileFilter(filter: FilterExpression): Filter | undefined {
       return (message) => matchesAddress(filter.expression, message.address);
     case 'SQL92':
       return compileSqlFilter(filter.expression);
+    case 'JMS':
+      return filter.expression.trim() === '' ? undefined : compileJmsSelector(filter.expression);
   }
 }
 

@@ -4,6 +4,8 @@ import { SystemField, type EnvelopeProtocol } from './message-layout.ts';
 /** The fields an envelope may carry in its publisher's own encoding. */
 export interface EnvelopeFields {
   readonly properties: readonly Property[];
+  /** Properties whose type the protocol knows, by name; all of them are in `properties` as text, too. */
+  readonly typed?: ReadonlyMap<string, string | number | bigint | boolean> | undefined;
   /** Whether the body is UTF-8 text. */
   readonly text: boolean;
   readonly contentType?: string | undefined;
@@ -56,6 +58,7 @@ export function viewMessage(message: Message, readers: ReadonlyMap<EnvelopeProto
     deliverAt: message.deliverAt,
     bodyEncoding: message.systemText(SystemField.bodyEncoding),
     properties: envelope === undefined ? message.ownProperties : [...message.ownProperties, ...envelope.properties],
+    typed: envelope?.typed,
     contentType: message.systemText(SystemField.contentType) ?? envelope?.contentType,
     correlationId: message.systemBytes(SystemField.correlationId) ?? envelope?.correlationId,
     replyTo: message.systemText(SystemField.replyTo) ?? envelope?.replyTo,

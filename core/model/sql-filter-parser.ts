@@ -21,20 +21,23 @@ import {
   readLike,
   readNumber,
   textTest,
+  TypedText,
   type Condition,
   type Evaluate,
   type NumberReader,
 } from './sql-filter-values.ts';
 
 /**
- * rocketmq: CONTAINS, STARTSWITH and ENDSWITH. jms: LIKE and arithmetic instead, and a property's text counts as the number it
- * is, whatever it is compared with.
+ * rocketmq: CONTAINS, STARTSWITH and ENDSWITH. jms: LIKE and arithmetic instead; values have types, and what compares those of
+ * different types is false (Jakarta Messaging 3.8.1.2). A property that is only known as text counts as the number or the truth
+ * value it reads like, where it is compared with one.
  */
 export type SqlDialect = 'rocketmq' | 'jms';
 
 interface Dialect {
   readonly words: ReadonlySet<string>;
   readonly hasArithmetic: boolean;
+  readonly isTyped: boolean;
   readonly read: NumberReader;
 }
 
@@ -45,8 +48,13 @@ const PATTERN_CHARS_MAX = 512;
 
 const WORDS = ['AND', 'OR', 'NOT', 'BETWEEN', 'IN', 'IS', 'NULL', 'TRUE', 'FALSE'];
 const DIALECTS: Readonly<Record<SqlDialect, Dialect>> = {
-  rocketmq: { words: new Set([...WORDS, 'CONTAINS', 'STARTSWITH', 'ENDSWITH']), hasArithmetic: false, read: readLike },
-  jms: { words: new Set([...WORDS, 'LIKE', 'ESCAPE']), hasArithmetic: true, read: readNumber },
+  rocketmq: {
+    words: new Set([...WORDS, 'CONTAINS', 'STARTSWITH', 'ENDSWITH']),
+    hasArithmetic: false,
+    isTyped: false,
+    read: readLike,
+  },
+  jms: { words: new Set([...WORDS, 'LIKE', 'ESCAPE']), hasArithmetic: true, isTyped: true, read: readNumber },
 };
 
 /**
@@ -209,7 +217,10 @@ class SqlParser {
     const { token } = this;
     if (token.kind === 'string' || token.kind === 'number') {
       this.next++;
-      return constant(token.value, token.at);
+      const { value, at } = token;
+      if (typeof value !== 'string' || !this.dialect.isTyped) return constant(value, at);
+      const typed = new TypedText(value);
+      return { kind: 'constant', at, value, evaluate: () => typed };
     }
     if (this.takeSymbol('(') !== undefined) {
       const inner = this.nested(() => this.disjunction());
@@ -234,7 +245,8 @@ class SqlParser {
     }
     refuseMixture(left, right);
     refuseMixture(right, left);
-    const evaluate = compare(operator, left.evaluate, right.evaluate, this.dialect.read);
+    const { read, isTyped } = this.dialect;
+    const evaluate = compare(operator, left.evaluate, right.evaluate, read, isTyped);
     return { kind: 'condition', at: left.at, evaluate };
   }
 

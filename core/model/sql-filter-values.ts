@@ -2,7 +2,16 @@
  * The values and operators of SQL92 filters. Undefined is NULL, and as the value of a condition it is "unknown": what cannot be
  * compared is unknown, and only what is true passes a filter.
  */
-export type SqlValue = string | number | bigint | boolean | undefined;
+export type SqlValue = string | TypedText | number | bigint | boolean | undefined;
+
+/** A text that is known to be one: unlike a plain string, which may be anything written as text, it is never a number. */
+export class TypedText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
 
 /** The properties of one message. */
 export interface SqlProperties {
@@ -59,21 +68,34 @@ function decided(conditions: readonly Condition[], deciding: boolean): Condition
   };
 }
 
-export function compare(operator: string, left: Evaluate, right: Evaluate, read: NumberReader): Condition {
+/** @param isTyped values of different types are not equal and not unequal either, but false */
+export function compare(
+  operator: string,
+  left: Evaluate,
+  right: Evaluate,
+  read: NumberReader,
+  isTyped: boolean,
+): Condition {
   const holds = COMPARISONS[operator]!;
   const isEquality = operator === '=' || operator === '<>';
   return (properties) => {
     const order = orderOf(left(properties), right(properties), isEquality, read);
-    return order === undefined ? undefined : holds(order);
+    if (order === undefined) return undefined;
+    if (Number.isNaN(order)) return isTyped ? false : undefined;
+    return holds(order);
   };
 }
 
-/** Negative, 0 or positive; undefined where the two cannot be compared. */
+/** Negative, 0 or positive; undefined where one of the two is not known, NaN where they cannot be compared. */
 function orderOf(left: SqlValue, right: SqlValue, isEquality: boolean, read: NumberReader): number | undefined {
   if (left === undefined || right === undefined) return undefined;
+  if (left instanceof TypedText || right instanceof TypedText) {
+    const [one, other] = [textOf(left), textOf(right)];
+    return !isEquality || one === undefined || other === undefined ? NaN : Number(one !== other);
+  }
   if (typeof left === 'boolean' || typeof right === 'boolean') {
     const [one, other] = [booleanOf(left), booleanOf(right)];
-    return !isEquality || one === undefined || other === undefined ? undefined : Number(one !== other);
+    return !isEquality || one === undefined || other === undefined ? NaN : Number(one !== other);
   }
   if (typeof left === 'string' && typeof right === 'string') {
     if (isEquality) return Number(left !== right);
@@ -84,9 +106,14 @@ function orderOf(left: SqlValue, right: SqlValue, isEquality: boolean, read: Num
 }
 
 /** JavaScript compares a number with a bigint exactly. */
-function numericOrder(left: number | bigint | undefined, right: number | bigint | undefined): number | undefined {
-  if (left === undefined || right === undefined) return undefined;
+function numericOrder(left: number | bigint | undefined, right: number | bigint | undefined): number {
+  if (left === undefined || right === undefined || Number.isNaN(left) || Number.isNaN(right)) return NaN;
   return left < right ? -1 : left > right ? 1 : 0;
+}
+
+function textOf(value: SqlValue): string | undefined {
+  if (value instanceof TypedText) return value.text;
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** Whether the value is true or false, or reads like it. */
@@ -124,8 +151,8 @@ export function isNull(value: Evaluate): Condition {
 /** Whether a text passes the test; unknown for what is no text. */
 export function textTest(value: Evaluate, test: (text: string) => boolean): Condition {
   return (properties) => {
-    const text = value(properties);
-    return typeof text === 'string' ? test(text) : undefined;
+    const text = textOf(value(properties));
+    return text === undefined ? undefined : test(text);
   };
 }
 
@@ -158,7 +185,7 @@ export function calculate(first: Evaluate, rest: readonly { readonly operator: s
 
 function numberOf(value: SqlValue): number | bigint | undefined {
   if (typeof value === 'string') return readNumber(value);
-  return typeof value === 'boolean' ? undefined : value;
+  return typeof value === 'number' || typeof value === 'bigint' ? value : undefined;
 }
 
 /** One part of a LIKE pattern: a character, any one character, or any characters. */

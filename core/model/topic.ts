@@ -10,7 +10,10 @@ export interface Retention {
   readonly ms: number;
   /** Bytes one message queue keeps; the oldest go first. */
   readonly bytesPerQueue: number;
-  /** What all groups reading the queue have acknowledged may go before its time. */
+  /**
+   * What all groups reading the queue have acknowledged may go before its time, unless it waits in a light queue. While no
+   * group reads the queue everything stays.
+   */
   readonly consumed?: boolean;
 }
 
@@ -24,6 +27,10 @@ export interface TopicSpec {
 
 /** RocketMQ: fileReservedTime 72 h. */
 export const DEFAULT_RETENTION: Retention = { ms: 72 * 3_600_000, bytesPerQueue: 8 * 1024 ** 3 };
+/** A retention that never ends; Infinity is no number in JSON. */
+export const FOREVER_MS = Number.MAX_SAFE_INTEGER;
+/** Of a topic that is used as a queue: a message stays until all its consumer groups are done with it. */
+export const QUEUE_RETENTION: Retention = { ms: FOREVER_MS, bytesPerQueue: Number.MAX_SAFE_INTEGER, consumed: true };
 export const DEFAULT_QUEUES = 4;
 
 /** Where messages are read from: a topic (all its message queues, or one), or a light queue. */

@@ -20,6 +20,8 @@ export interface Capabilities {
   readonly attemptReplay: boolean;
   readonly delay: { readonly precisionMs: number; readonly maxMs: number } | false;
   readonly transactions: boolean;
+  /** `ReceiveRequest.select`. */
+  readonly selectors: boolean;
   readonly seek: ReadonlySet<'offset' | 'time' | 'earliest' | 'latest'>;
 }
 
@@ -68,6 +70,12 @@ export interface Delivery {
   readonly visibleAt: number;
 }
 
+/**
+ * Which messages of a group's a receive wants. It is known by its identity: the engine remembers how far each has looked,
+ * so whoever asks again gives the same function, and its answer for one message stays the same. Must not throw.
+ */
+export type Selector = (message: StoredMessage) => boolean;
+
 export interface ReceiveRequest {
   readonly group: string;
   readonly source: Source;
@@ -78,6 +86,12 @@ export interface ReceiveRequest {
   readonly leaseMs: number;
   /** FIFO groups: a retried receive names the attempt it repeats. */
   readonly attemptId?: string;
+  /**
+   * Only these are leased; the others stay in place for other members of the group, who get them first. At most 4,096 messages
+   * are left so in a queue; beyond that somebody has to take them. In a fifo group a message group goes on only with its
+   * oldest message: where that is not selected, the message group waits for who selects it, and others go on.
+   */
+  readonly select?: Selector;
 }
 
 export type SettleAction =
@@ -108,6 +122,8 @@ export interface GroupState {
   readonly cursor: number;
   /** Delivered or waiting for retry, not yet acknowledged. */
   readonly inflight: number;
+  /** Of those in flight: with a lease that is live. */
+  readonly leased: number;
   /** Messages the group still has to acknowledge. */
   readonly lag: number;
 }
@@ -153,11 +169,13 @@ export interface MessageEngine {
 
   /** Creates the topic, or changes its type and retention and adds queues; queues are never taken away. */
   ensureTopic(spec: TopicSpec): Promise<void>;
+  /** Waiting receives of what is deleted are rejected with TOPIC_NOT_FOUND or CONSUMER_GROUP_NOT_FOUND. */
   deleteTopic(name: string): Promise<void>;
   ensureGroup(spec: GroupSpec): Promise<void>;
   deleteGroup(name: string): Promise<void>;
   /** A light queue that is not durable ends with the process. */
   ensureLightQueue(name: string, options: { readonly durable: boolean }): Promise<void>;
+  /** Its waiting receives end empty. */
   deleteLightQueue(name: string): Promise<void>;
   /** Entries below the offset are not needed any more. */
   trimLightQueue(name: string, before: number): void;
@@ -188,6 +206,10 @@ export interface MessageEngine {
   offsetAt(source: Source, time: number): Promise<number>;
   groupState(group: string, source: Source): Promise<GroupState[]>;
   seek(group: string, source: Source, to: SeekTarget): Promise<void>;
+  /** Makes the group begin there in the queues of the source it does not read yet; nothing changes in the others. */
+  join(group: string, source: Source, from: 'earliest' | 'latest'): Promise<void>;
+  /** Acknowledges for the group all that is not leased. @returns how many */
+  purge(group: string, source: Source): Promise<number>;
   /** A hint, at most one per batch: something became visible in the source. */
   onArrival(source: Source, listener: () => void): Disposable;
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { configSchema, type Config, type MqttListenerConfig } from './schema.ts';
+import { configSchema, type AmqpListenerConfig, type Config, type MqttListenerConfig } from './schema.ts';
 
 /** The configuration cannot be used; the message says where and why, one line per problem. */
 export class ConfigError extends Error {
@@ -71,9 +71,9 @@ function setOwn(target: object, key: string, value: unknown): void {
 }
 
 /** Nobody becomes reachable from outside without having decided who may come in. */
-function checkExposure({ users, anonymous, mqtt, grpc }: Config): void {
+function checkExposure({ users, anonymous, mqtt, amqp, grpc }: Config): void {
   if (users.length > 0 || anonymous) return;
-  for (const [protocol, { listeners }] of Object.entries({ mqtt, grpc })) {
+  for (const [protocol, { listeners }] of Object.entries({ mqtt, amqp, grpc })) {
     for (const listener of listeners) {
       const { host, port } = listener;
       if (!isExposed(listener)) continue;
@@ -85,7 +85,7 @@ function checkExposure({ users, anonymous, mqtt, grpc }: Config): void {
   }
 }
 
-function isExposed(listener: Config['grpc']['listeners'][number] | MqttListenerConfig): boolean {
+function isExposed(listener: Config['grpc']['listeners'][number] | MqttListenerConfig | AmqpListenerConfig): boolean {
   if (!('transport' in listener)) return !isLoopback(listener.host);
   // Whoever has a certificate of the chosen authority is not just anyone.
   if (listener.tls?.requireClientCertificate === true) return false;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_AMQP_OPTIONS } from '../../adapters/amqp/v1/options.ts';
 import { DEFAULT_MQTT_OPTIONS } from '../../adapters/mqtt/options.ts';
 import { DEFAULT_EMBEDDED_OPTIONS } from '../../adapters/storage/embedded/open.ts';
 import { DEFAULT_RETRY_POLICY, GROUP_ORDERS } from '../../core/model/consumer-group.ts';
@@ -6,25 +7,24 @@ import { LIMITS } from '../../core/model/limits.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, TOPIC_TYPES } from '../../core/model/topic.ts';
 import { DEFAULT_SESSIONS_OPTIONS } from '../../core/sessions/client-sessions.ts';
 import { routeProblem } from '../../core/routing/routes.ts';
-import { parseCidr } from '../listeners/trusted-sources.ts';
 import { DEFAULT_RETAINED_OPTIONS } from '../../core/sessions/retained-messages.ts';
 import { parseVerifier } from '../security/password.ts';
 import { parseScramVerifier } from '../security/scram.ts';
 import { LOG_LEVELS } from '../telemetry/log.ts';
+import {
+  addresses,
+  amqpListener,
+  count,
+  frameBytes,
+  idleMs,
+  keepAliveS,
+  ms,
+  mqttListener,
+  packetBytes,
+  saslMechanisms,
+} from './listener-schema.ts';
 
-const port = z.int().min(0).max(65_535);
-const count = z.int().min(1);
-const ms = z.int().min(1);
-
-const LOOPBACK = '127.0.0.1';
-
-const packetBytes = z.int().min(1024).max(268_435_460);
-const keepAliveS = z.int().min(0).max(65_535);
-
-function listeners(defaultPort: number) {
-  const listener = z.strictObject({ host: z.string().min(1).default(LOOPBACK), port: port.default(defaultPort) });
-  return z.array(listener).default([{ host: LOOPBACK, port: defaultPort }]);
-}
+const UINT_MAX = 0xffff_ffff;
 
 const user = z.strictObject({
   name: z.string().min(1),
@@ -77,52 +77,6 @@ const route = z
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
   });
 
-const mqttTls = z
-  .strictObject({
-    certFile: z.string().min(1),
-    keyFile: z.string().min(1),
-    caFile: z.string().min(1).optional(),
-    requestClientCertificate: z.boolean().default(false),
-    requireClientCertificate: z.boolean().default(false),
-    certificateAsUser: z.boolean().default(false),
-    certificateAsClientIdentifier: z.boolean().default(false),
-  })
-  .superRefine((tls, context) => {
-    const asks = tls.requestClientCertificate || tls.requireClientCertificate;
-    const problem = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
-    if (asks && tls.caFile === undefined) problem('caFile', 'needed to verify client certificates');
-    if (asks) return;
-    for (const key of ['certificateAsUser', 'certificateAsClientIdentifier'] as const) {
-      if (tls[key]) problem(key, 'needs requestClientCertificate or requireClientCertificate');
-    }
-  });
-
-const cidr = z.string().refine((text) => parseCidr(text) !== undefined, { error: 'not an address or CIDR network' });
-
-const mqttListener = z
-  .strictObject({
-    host: z.string().min(1).default(LOOPBACK),
-    port: port.default(1883),
-    transport: z.enum(['tcp', 'ws']).default('tcp'),
-    path: z.string().startsWith('/').optional(),
-    origins: z.array(z.string().min(1)).optional(),
-    tls: mqttTls.optional(),
-    proxyProtocol: z.strictObject({ trusted: z.array(cidr).min(1) }).optional(),
-    connectionsMax: count.optional(),
-    connectRateMax: count.optional(),
-    connectTimeoutMs: ms.optional(),
-    connectPacketBytesMax: count.optional(),
-    packetBytesMax: packetBytes.optional(),
-    keepAliveMaxS: keepAliveS.optional(),
-  })
-  .superRefine((listener, context) => {
-    if (listener.transport === 'ws') return;
-    for (const key of ['path', 'origins'] as const) {
-      if (listener[key] !== undefined)
-        context.addIssue({ code: 'custom', path: [key], message: 'needs transport: ws' });
-    }
-  });
-
 const mqtt = z.strictObject({
   listeners: z.array(mqttListener).prefault([{}]),
   connectTimeoutMs: ms.default(DEFAULT_MQTT_OPTIONS.connectTimeoutMs),
@@ -146,8 +100,34 @@ const mqtt = z.strictObject({
   routes: z.array(route).default([]),
 });
 
+const amqp = z.strictObject({
+  listeners: z.array(amqpListener).prefault([{}]),
+  containerId: z.string().min(1).default(DEFAULT_AMQP_OPTIONS.containerId),
+  saslMechanisms: saslMechanisms.default([...DEFAULT_AMQP_OPTIONS.saslMechanisms]),
+  connectTimeoutMs: ms.default(DEFAULT_AMQP_OPTIONS.connectTimeoutMs),
+  idleTimeoutMs: idleMs.default(DEFAULT_AMQP_OPTIONS.idleTimeoutMs),
+  connectionsMax: count.default(10_000),
+  channelMax: z.int().min(0).max(65_535).default(DEFAULT_AMQP_OPTIONS.channelMax),
+  handleMax: z.int().min(0).max(UINT_MAX).default(DEFAULT_AMQP_OPTIONS.handleMax),
+  maxFrameSizeBytes: frameBytes.default(DEFAULT_AMQP_OPTIONS.maxFrameSizeBytes),
+  messageBytesMax: count.default(DEFAULT_AMQP_OPTIONS.maxMessageBytes),
+  assemblyBytesMax: count.default(DEFAULT_AMQP_OPTIONS.assemblyBytesMax),
+  sessionWindow: z.int().min(1).max(UINT_MAX).default(DEFAULT_AMQP_OPTIONS.sessionWindow),
+  unsettledMax: count.default(DEFAULT_AMQP_OPTIONS.unsettledMax),
+  outputBytesMax: z.int().min(65_536).default(DEFAULT_AMQP_OPTIONS.outputBytesMax),
+  linkCredit: z.int().min(1).max(UINT_MAX).default(1000),
+  bareAddress: z.enum(['queue', 'topic']).default('queue'),
+  temporaryQueuesMax: z.int().min(0).default(10_000),
+  temporary: z
+    .strictObject({ messagesMax: count.default(10_000), bytesMax: count.default(16 * 1024 ** 2) })
+    .prefault({}),
+  transactionTimeoutMs: ms.default(60_000),
+  transactionBytesMax: count.default(64 * 1024 ** 2),
+  transactionsPerLinkMax: count.default(16),
+});
+
 const grpc = z.strictObject({
-  listeners: listeners(8081),
+  listeners: addresses(8081),
   tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
 });
 
@@ -170,6 +150,7 @@ export const configSchema = z.strictObject({
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
   engine: engine.prefault({}),
   mqtt: mqtt.prefault({}),
+  amqp: amqp.prefault({}),
   grpc: grpc.prefault({}),
   users: z.array(user).default([]),
   anonymous: z.boolean().default(false),
@@ -196,3 +177,4 @@ export const configSchema = z.strictObject({
 
 export type Config = z.output<typeof configSchema>;
 export type MqttListenerConfig = Config['mqtt']['listeners'][number];
+export type AmqpListenerConfig = z.output<typeof amqpListener>;

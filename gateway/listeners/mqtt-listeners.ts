@@ -1,76 +1,38 @@
-import { readFile } from 'node:fs/promises';
 import type { MqttAdapter } from '../../adapters/mqtt/mqtt-adapter.ts';
 import type { MqttOptions } from '../../adapters/mqtt/options.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import type { Config, MqttListenerConfig } from '../config/schema.ts';
-import { readCertificate } from '../security/certificate.ts';
-import type { Accepted, ConnectionHandler } from './accepted.ts';
-import { ConnectionLimit } from './connection-limit.ts';
-import { TcpListener } from './tcp-listener.ts';
-import type { TlsSettings } from './tls-door.ts';
+import type { ConnectionHandler } from './accepted.ts';
+import { protocolListeners, transportOf } from './protocol-listeners.ts';
+import type { TcpListener } from './tcp-listener.ts';
 
-const DEFAULT_PATH = '/mqtt';
+/** [MQTT-6.0.0-3]; the other one is what clients of MQTT 3.1 ask for. */
+const SUBPROTOCOLS = ['mqtt', 'mqttv3.1'];
 
 /** The MQTT listeners of the configuration. @throws Error naming the listener whose certificate cannot be used */
-export async function mqttListeners(mqtt: Config['mqtt'], adapter: MqttAdapter, log: Logger): Promise<TcpListener[]> {
-  const total = new ConnectionLimit(mqtt.connectionsMax);
-  const made: TcpListener[] = [];
-  for (const [i, listener] of mqtt.listeners.entries()) {
-    try {
-      made.push(await mqttListener(listener, optionsOf(mqtt, listener), total, adapter, log));
-    } catch (error) {
-      throw new Error(`mqtt.listeners[${i}]: ${(error as Error).message}`, { cause: error });
-    }
-  }
-  return made;
-}
-
-async function mqttListener(
-  listener: MqttListenerConfig,
-  options: MqttOptions,
-  total: ConnectionLimit,
-  adapter: MqttAdapter,
-  log: Logger,
-): Promise<TcpListener> {
-  const { host, port, transport, path = DEFAULT_PATH, origins, tls, proxyProtocol, connectRateMax } = listener;
-  const { connectPacketBytesMax, packetBytesMax, connectTimeoutMs } = options;
-  const own = listener.connectionsMax === undefined ? [] : [new ConnectionLimit(listener.connectionsMax)];
-  const settings = {
-    host,
-    port,
-    tls: tls && (await tlsSettings(tls)),
-    webSocket: transport === 'ws' ? { path, origins, connectPacketBytesMax, packetBytesMax } : undefined,
-    trustedProxies: proxyProtocol?.trusted,
-    limits: [...own, total],
-    connectRateMax,
-    handshakeTimeoutMs: connectTimeoutMs,
+export function mqttListeners(mqtt: Config['mqtt'], adapter: MqttAdapter, log: Logger): Promise<TcpListener[]> {
+  const { listeners, connectionsMax } = mqtt;
+  const parts = {
+    protocol: 'mqtt',
+    listeners,
+    connectionsMax,
+    defaultPath: '/mqtt',
+    webSocketOf: (listener: MqttListenerConfig) => {
+      const { connectPacketBytesMax, packetBytesMax } = optionsOf(mqtt, listener);
+      const limits = { firstBytesMax: connectPacketBytesMax, unitBytesMax: packetBytesMax };
+      return { protocol: 'MQTT', subprotocols: SUBPROTOCOLS, ...limits };
+    },
+    handshakeTimeoutMsOf: (listener: MqttListenerConfig) => optionsOf(mqtt, listener).connectTimeoutMs,
+    handlerOf: (listener: MqttListenerConfig) => mqttHandler(adapter, optionsOf(mqtt, listener), listener.tls),
   };
-  return new TcpListener('mqtt', settings, mqttHandler(adapter, options, tls), log);
-}
-
-async function tlsSettings(tls: NonNullable<MqttListenerConfig['tls']>): Promise<TlsSettings> {
-  const { certFile, keyFile, caFile, requestClientCertificate, requireClientCertificate } = tls;
-  return {
-    ...(await readCertificate(certFile, keyFile)),
-    ca: caFile === undefined ? undefined : await readFile(caFile),
-    requestClientCertificate,
-    requireClientCertificate,
-    needsCommonName: tls.certificateAsUser || tls.certificateAsClientIdentifier,
-  };
+  return protocolListeners(parts, log);
 }
 
 function mqttHandler(adapter: MqttAdapter, options: MqttOptions, tls: MqttListenerConfig['tls']): ConnectionHandler {
   return {
-    handleConnection(accepted: Accepted): void {
-      const { stream, remoteAddress, commonName } = accepted;
-      adapter.handleConnection({
-        stream,
-        remoteAddress,
-        options,
-        certificateUser: tls?.certificateAsUser === true ? commonName : undefined,
-        certificateClientIdentifier: tls?.certificateAsClientIdentifier === true ? commonName : undefined,
-        refusal: () => accepted.refusal(),
-      });
+    handleConnection(accepted): void {
+      const certificateClientIdentifier = tls?.certificateAsClientIdentifier === true ? accepted.commonName : undefined;
+      adapter.handleConnection({ ...transportOf(accepted, tls), options, certificateClientIdentifier });
     },
   };
 }

@@ -4,6 +4,7 @@ import type { Logger } from '../../core/ports/logger.ts';
 import type { Accepted, ConnectionHandler, Refusal } from './accepted.ts';
 import { ConnectPace } from './connect-pace.ts';
 import type { ConnectionLimit } from './connection-limit.ts';
+import type { Greeting } from './greeting.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import { TlsDoor, type TlsSettings } from './tls-door.ts';
 import { plainAddress, TrustedSources } from './trusted-sources.ts';
@@ -15,6 +16,8 @@ export interface ListenerSettings {
   readonly tls?: TlsSettings | undefined;
   /** Without it the protocol's bytes come as they are. */
   readonly webSocket?: WebSocketSettings | undefined;
+  /** Without it the handler reads the first byte. */
+  readonly greeting?: Greeting | undefined;
   /** Networks of the proxies; every connection has to come from one and begin with a PROXY header. */
   readonly trustedProxies?: readonly string[] | undefined;
   /** All of them have to have room. */
@@ -86,7 +89,7 @@ export class TcpListener {
     this.webSocket = webSocket && new WebSocketDoor(webSocket, log);
     this.pace = connectRateMax === undefined ? undefined : new ConnectPace(connectRateMax);
     // Protocols decide themselves what the end of the peer's side means; in the middle of a TLS handshake nobody would.
-    const allowHalfOpen = tls === undefined;
+    const allowHalfOpen = tls === undefined || tls.isOnRequest;
     // Who has to wait for its turn is not read from.
     const pauseOnConnect = this.pace !== undefined;
     this.server = createServer({ allowHalfOpen, noDelay: true, pauseOnConnect }, (socket) => this.accept(socket));
@@ -101,8 +104,9 @@ export class TcpListener {
   /** How the protocol is carried. */
   get transport(): 'tcp' | 'tls' | 'ws' | 'wss' {
     const { tls, webSocket } = this.settings;
-    if (webSocket === undefined) return tls === undefined ? 'tcp' : 'tls';
-    return tls === undefined ? 'ws' : 'wss';
+    const isSecure = tls !== undefined && !tls.isOnRequest;
+    if (webSocket === undefined) return isSecure ? 'tls' : 'tcp';
+    return isSecure ? 'wss' : 'ws';
   }
 
   /** Sockets that are open, handshakes included. */
@@ -174,9 +178,12 @@ export class TcpListener {
   }
 
   private encrypted(entering: Entering): void {
-    const { socket } = entering;
-    if (this.tls === undefined) return this.framed(entering, socket);
-    this.tls.enter(socket, (stream, commonName) => {
+    if (this.tls === undefined || this.tls.isOnRequest) this.framed(entering, entering.socket);
+    else this.startTls(entering, this.tls);
+  }
+
+  private startTls(entering: Entering, tls: TlsDoor): void {
+    tls.enter(entering.socket, (stream, commonName) => {
       entering.commonName = commonName;
       stream.on('error', (err) => this.log.debug({ err, from: entering.remoteAddress }, 'TLS error'));
       this.framed(entering, stream);
@@ -184,9 +191,28 @@ export class TcpListener {
   }
 
   private framed(entering: Entering, stream: Socket): void {
-    if (this.webSocket === undefined) this.handOver(entering, stream);
-    else this.webSocket.enter(stream, (webSocket) => this.handOver(entering, webSocket));
+    if (this.webSocket === undefined) this.greet(entering, stream);
+    else {
+      this.webSocket.enter(stream, (webSocket) => {
+        webSocket.on('error', (err) => this.log.debug({ err, from: entering.remoteAddress }, 'WebSocket error'));
+        this.greet(entering, webSocket);
+      });
+    }
     if (stream.isPaused()) stream.resume();
+  }
+
+  private greet(entering: Entering, stream: Duplex): void {
+    const { greeting } = this.settings;
+    if (greeting === undefined) return this.handOver(entering, stream);
+    // TLS can only begin below whatever else there is, and once.
+    const tls = stream === entering.socket ? this.tls : undefined;
+    const offer = tls === undefined ? 'unavailable' : tls.requireClientCertificate ? 'required' : 'available';
+    greeting(stream, offer, (next) => {
+      if (next === 'protocol') return this.handOver(entering, stream);
+      // In the middle of a handshake nobody decides what the end of the client's side means.
+      entering.socket.allowHalfOpen = false;
+      this.startTls(entering, tls!);
+    });
   }
 
   private handOver(entering: Entering, stream: Duplex): void {

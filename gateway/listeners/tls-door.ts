@@ -14,12 +14,16 @@ export interface TlsSettings {
   readonly requireClientCertificate: boolean;
   /** A certificate that is shown has to name the client: one common name. */
   readonly needsCommonName: boolean;
+  /** It begins when the protocol asks for it, not with the first byte. */
+  readonly isOnRequest: boolean;
 }
 
 type Opened = (stream: TLSSocket, commonName: string | undefined) => void;
 
 /** Takes TLS off accepted connections. A handshake that fails ends its own connection and nothing else. */
 export class TlsDoor {
+  readonly isOnRequest: boolean;
+  readonly requireClientCertificate: boolean;
   private readonly server: Server;
   private readonly log: Logger;
   private readonly needsCommonName: boolean;
@@ -29,6 +33,8 @@ export class TlsDoor {
   constructor(settings: TlsSettings, handshakeTimeoutMs: number, log: Logger) {
     this.log = log;
     this.needsCommonName = settings.needsCommonName;
+    this.isOnRequest = settings.isOnRequest;
+    this.requireClientCertificate = settings.requireClientCertificate;
     const { cert, key, ca, requestClientCertificate, requireClientCertificate } = settings;
     this.server = createServer({
       cert,

@@ -9,16 +9,18 @@ export interface WebSocketSettings {
   readonly path: string;
   /** Web pages that may connect, by origin; undefined: all, and whatever is no browser. */
   readonly origins?: readonly string[] | undefined;
-  /** Largest packet before and after CONNECT. */
-  readonly connectPacketBytesMax: number;
-  readonly packetBytesMax: number;
+  /** What is spoken, for people. */
+  readonly protocol: string;
+  /** Names for it in the handshake, the best one first. */
+  readonly subprotocols: readonly string[];
+  /** What the protocol sends at once, at most: before the gateway has answered anything, and afterwards. */
+  readonly firstBytesMax: number;
+  readonly unitBytesMax: number;
 }
 
-/** [MQTT-6.0.0-3]; the other one is what clients of MQTT 3.1 ask for. */
-const SUBPROTOCOLS = ['mqtt', 'mqttv3.1'];
 const CLOSE_TIMEOUT_MS = 5_000;
 const HEADER_BYTES_MAX = 8 * 1024;
-/** A message may hold several packets. */
+/** A message may hold several packets or frames. */
 const BUNDLE_BYTES_MAX = 1024 * 1024;
 /** What one read of a socket may bring. */
 const READ_BYTES_MAX = 64 * 1024;
@@ -26,7 +28,7 @@ const CLOSE_TOO_BIG = 1009;
 
 type Opened = (stream: WebSocketStream) => void;
 
-/** Turns HTTP connections into WebSockets that carry MQTT, and answers every other request in short. */
+/** Turns HTTP connections into WebSockets that carry one protocol, and answers every other request in short. */
 export class WebSocketDoor {
   private readonly http: Server;
   private readonly webSockets: WebSocketServer;
@@ -41,9 +43,9 @@ export class WebSocketDoor {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: settings.packetBytesMax + BUNDLE_BYTES_MAX,
+      maxPayload: settings.unitBytesMax + BUNDLE_BYTES_MAX,
       closeTimeout: CLOSE_TIMEOUT_MS,
-      handleProtocols: (offered) => SUBPROTOCOLS.find((name) => offered.has(name)) ?? false,
+      handleProtocols: (offered) => settings.subprotocols.find((name) => offered.has(name)) ?? false,
     };
     this.webSockets = new WebSocketServer(options);
     this.http = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) =>
@@ -59,9 +61,13 @@ export class WebSocketDoor {
 
   /** A request that is no upgrade. */
   private answer(request: IncomingMessage, response: ServerResponse): void {
-    const isFound = pathOf(request) === this.settings.path;
-    this.log.debug({ from: request.socket.remoteAddress, url: request.url }, 'an HTTP request where MQTT is spoken');
-    const body = isFound ? 'This is MQTT over WebSocket.\n' : 'There is nothing here.\n';
+    const { path, protocol } = this.settings;
+    const isFound = pathOf(request) === path;
+    this.log.debug(
+      { from: request.socket.remoteAddress, url: request.url },
+      'an HTTP request where WebSocket is spoken',
+    );
+    const body = isFound ? `This is ${protocol} over WebSocket.\n` : 'There is nothing here.\n';
     response.writeHead(isFound ? 426 : 404, {
       'Content-Length': Buffer.byteLength(body),
       'Content-Type': 'text/plain; charset=utf-8',
@@ -82,14 +88,14 @@ export class WebSocketDoor {
   }
 
   private refusalOf(request: IncomingMessage): { status: number; reason: string } | undefined {
-    const { path, origins } = this.settings;
+    const { path, origins, subprotocols } = this.settings;
     const { origin, 'sec-websocket-protocol': offered = '' } = request.headers;
     if (pathOf(request) !== path) return { status: 404, reason: 'There is nothing here.' };
     if (origins !== undefined && origin !== undefined && !origins.includes(origin)) {
       return { status: 403, reason: 'This web page may not connect.' };
     }
-    const isMqtt = offered.split(',').some((name) => SUBPROTOCOLS.includes(name.trim()));
-    return isMqtt ? undefined : { status: 400, reason: 'The WebSocket subprotocol has to be mqtt.' };
+    const isOffered = offered.split(',').some((name) => subprotocols.includes(name.trim()));
+    return isOffered ? undefined : { status: 400, reason: `The WebSocket subprotocol has to be ${subprotocols[0]}.` };
   }
 
   private opened(webSocket: WebSocket, socket: Duplex): void {
@@ -98,16 +104,16 @@ export class WebSocketDoor {
     this.entering.get(socket)!(stream);
   }
 
-  /** `ws` gathers a whole message first: who has not connected yet gets no room for a large one. */
+  /** `ws` gathers a whole message first: who has not been answered yet gets no room for a large one. */
   private limitBeforeAnswer(stream: WebSocketStream, socket: Duplex): void {
-    const bytesMax = this.settings.connectPacketBytesMax + READ_BYTES_MAX;
+    const bytesMax = this.settings.firstBytesMax + READ_BYTES_MAX;
     let bytes = 0;
     const count = (chunk: Buffer): void => {
       bytes += chunk.length;
       if (stream.hasAnswered || stream.destroyed) socket.off('data', count);
       else if (bytes > bytesMax) {
         socket.off('data', count);
-        stream.refuse(CLOSE_TOO_BIG, 'too much before CONNECT');
+        stream.refuse(CLOSE_TOO_BIG, 'too much at once');
       }
     };
     socket.on('data', count);

@@ -8,7 +8,7 @@ const CLOSE_UNSUPPORTED_DATA = 1003;
 
 /**
  * The binary messages of a WebSocket as one stream of bytes, in both directions: what is written at once is one frame. A text
- * message ends it [MQTT-6.0.0-1].
+ * message ends it [MQTT-6.0.0-1]; so does AMQP's WebSocket binding ask for.
  */
 export class WebSocketStream extends Duplex {
   private readonly webSocket: WebSocket;
@@ -20,7 +20,7 @@ export class WebSocketStream extends Duplex {
     super({ highWaterMark: HIGH_WATER_BYTES });
     this.webSocket = webSocket;
     webSocket.on('message', (data: Buffer, isBinary) => {
-      if (!isBinary) this.refuse(CLOSE_UNSUPPORTED_DATA, 'MQTT needs binary frames');
+      if (!isBinary) this.refuse(CLOSE_UNSUPPORTED_DATA, 'binary frames only');
       else if (!this.destroyed && !this.push(data)) webSocket.pause();
     });
     // Whatever is no WebSocket frame, or too large: `ws` has told the peer already.

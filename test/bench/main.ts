@@ -1,4 +1,5 @@
 /** `npm run bench -- NAME [flags]`: picks a benchmark by its name. */
+import { amqpBenchmark } from './amqp.ts';
 import { memoryBenchmark } from './memory.ts';
 import { mqttBenchmark } from './mqtt.ts';
 import { scaleBenchmark } from './scale.ts';
@@ -13,6 +14,7 @@ export type Benchmark = {
 
 const benchmarks: Record<string, Benchmark> = {
   mqtt: mqttBenchmark,
+  amqp: amqpBenchmark,
   storage: storageBenchmark,
   memory: memoryBenchmark,
   scale: scaleBenchmark,

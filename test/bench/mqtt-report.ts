@@ -70,8 +70,11 @@ function git(...args: string[]): string {
   return execFileSync('git', args, { cwd: dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
 }
 
+/** What a report says of a scenario. */
+export type Reported = Pick<Scenario, 'name' | 'unit' | 'growth'>;
+
 /** Summarizes the rounds of one scenario, in the order in which the peers were first measured. */
-export function summarize(scenario: Scenario, rounds: readonly Round[], base: string): Summary[] {
+export function summarize(scenario: Reported, rounds: readonly Round[], base: string): Summary[] {
   const peers = [...new Set(rounds.map(({ peer }) => peer))];
   const summaries = peers.map((peer) =>
     summarizeBest(
@@ -87,7 +90,7 @@ export function summarize(scenario: Scenario, rounds: readonly Round[], base: st
 }
 
 /** Every way of waiting is measured in every round: one trial beforehand would choose by the machine's mood. */
-function summarizeBest(scenario: Scenario, rounds: readonly Round[]): Summary {
+function summarizeBest(scenario: Reported, rounds: readonly Round[]): Summary {
   const wakeUps = [...new Set(rounds.map(({ wakeUp }) => wakeUp))];
   const summaries = wakeUps.map((wakeUp) =>
     summarizeLane(
@@ -98,7 +101,7 @@ function summarizeBest(scenario: Scenario, rounds: readonly Round[]): Summary {
   return summaries.reduce((a, b) => (a.messagesPerSecond.median >= b.messagesPerSecond.median ? a : b));
 }
 
-function summarizeLane({ growth }: Scenario, rounds: readonly Round[]): Summary {
+function summarizeLane({ growth }: Reported, rounds: readonly Round[]): Summary {
   const rates = rounds.map((round) => round.messagesPerSecond);
   const growths = growth === undefined ? [] : rounds.map((round) => round.growthBytes / growth.bytes);
   const { scenario, peer, wakeUp } = rounds[0]!;
@@ -119,12 +122,7 @@ function summarizeLane({ growth }: Scenario, rounds: readonly Round[]): Summary 
   };
 }
 
-export function renderScenario(
-  scenario: Scenario,
-  version: string,
-  summaries: readonly Summary[],
-  base: string,
-): string {
+export function renderScenario(scenario: Reported, title: string, summaries: readonly Summary[], base: string): string {
   const { unit, growth } = scenario;
   const header = [
     'peer',
@@ -152,7 +150,7 @@ export function renderScenario(
     ...(summary.growth === undefined ? [] : Object.values(summary.growth).map((value) => value.toFixed(1))),
     typeof summary.wakeUp === 'number' ? `${summary.wakeUp} us` : summary.wakeUp,
   ]);
-  const table = renderTable(`${scenario.title}, MQTT ${version}`, header, rows);
+  const table = renderTable(title, header, rows);
   return [table, ...summaries.filter(isLowerBound).map(warning)].join('\n');
 }
 

@@ -79,7 +79,7 @@ async function runMqttBenchmark(args: string[]): Promise<void> {
     const summary = summarize(scenario, measured, base);
     summaries.push(...summary);
     const version = (scenario.version ?? settings.version) === 5 ? '5.0' : '3.1.1';
-    console.log(renderScenario(scenario, version, summary, base));
+    console.log(renderScenario(scenario, `${scenario.title}, MQTT ${version}`, summary, base));
   }
   const targets = mqttTargets(summaries);
   if (targets.length > 0) console.log(renderTargets(targets));

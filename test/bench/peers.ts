@@ -14,7 +14,13 @@ import { fileURLToPath } from 'node:url';
 import type { WakeUp } from './mqtt-wake-up.ts';
 
 /** A file to run, its arguments, and the text of a configuration file that `configPath` among them points to. */
-export type PeerCommand = { file: string; args: readonly string[]; config?: string };
+export type PeerCommand = {
+  file: string;
+  args: readonly string[];
+  config?: string;
+  /** On top of this process's own. */
+  env?: Readonly<Record<string, string>>;
+};
 
 export type PeerSpec = {
   name: string;
@@ -23,6 +29,8 @@ export type PeerSpec = {
   /** Why the peer cannot be measured on this machine; undefined when it can. */
   unavailable: () => string | undefined;
   command: (port: number, configPath: string) => PeerCommand;
+  /** Ends what the peer leaves behind, once it has ended. */
+  afterwards?: (port: number) => void;
 };
 
 export type RunningPeer = {
@@ -47,15 +55,24 @@ const GATEWAY_FLAGS = ['--initial-old-space-size=512'];
 const gatewayPath = fileURLToPath(new URL('../../gateway/main.js', import.meta.url));
 const aedesPath = fileURLToPath(new URL('./aedes-peer.js', import.meta.url));
 
+// As Mosquitto below.
+const mqttListener = (port: number): string =>
+  `mqtt: { inflightMax: 1000, listeners: [ { host: 127.0.0.1, port: ${port} } ] }`;
 /** In memory, as the other peers are. */
-export const gantryPeer = gatewayPeer('gantry', () => '{ type: memory }');
+export const gantryPeer = gatewayPeer('gantry', () => '{ type: memory }', mqttListener);
 /** Each message and each acknowledgement on disk before it is confirmed: what `npm start` does. */
 export const gantrySyncPeer = gatewayPeer(
   'gantry-sync',
   (configPath) => `{ type: embedded, dir: ${dirname(configPath)}/data, flush: sync }`,
+  mqttListener,
 );
 
-function gatewayPeer(name: string, engine: (configPath: string) => string): PeerSpec {
+/** @param listener the setting that makes it listen; it listens for no other protocol */
+export function gatewayPeer(
+  name: string,
+  engine: (configPath: string) => string,
+  listener: (port: number) => string,
+): PeerSpec {
   return {
     name,
     wakeUps: ['block', 'spin'],
@@ -65,9 +82,10 @@ function gatewayPeer(name: string, engine: (configPath: string) => string): Peer
       args: [...GATEWAY_FLAGS, gatewayPath, '--config', configPath],
       config: [
         `engine: ${engine(configPath)}`,
-        // As Mosquitto below.
-        `mqtt: { inflightMax: 1000, listeners: [ { host: 127.0.0.1, port: ${port} } ] }`,
-        'grpc: { listeners: [ ] }',
+        ...['mqtt', 'amqp', 'grpc'].map((protocol) => {
+          const own = listener(port);
+          return own.startsWith(`${protocol}:`) ? own : `${protocol}: { listeners: [ ] }`;
+        }),
         '',
       ].join('\n'),
     }),
@@ -143,18 +161,20 @@ export async function startPeer(spec: PeerSpec): Promise<RunningPeer> {
   const port = await freePort();
   const directory = mkdtempSync(join(tmpdir(), `gantry-bench-${spec.name}-`));
   const configPath = join(directory, 'config');
-  const { file, args, config } = spec.command(port, configPath);
+  const { file, args, config, env } = spec.command(port, configPath);
   if (config !== undefined) writeFileSync(configPath, config);
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
   const output = collectOutput(child);
   const removeDirectory = (): void => rmSync(directory, { recursive: true, force: true });
   const killOnExit = (): void => {
     child.kill('SIGKILL');
+    spec.afterwards?.(port);
     removeDirectory();
   };
   process.once('exit', killOnExit);
   const stop = async (): Promise<void> => {
     await stopChild(child);
+    spec.afterwards?.(port);
     process.off('exit', killOnExit);
     removeDirectory();
   };

@@ -2,7 +2,7 @@ import { messageIdOf } from '../../core/model/message-id.ts';
 import { deadLetterTopic } from '../../core/model/names.ts';
 import { viewMessage } from '../../core/model/message-view.ts';
 import type { Source } from '../../core/model/topic.ts';
-import type { Delivery, OutgoingMessage, Settlement, SettleAction } from '../../core/ports/message-engine.ts';
+import type { Delivery, OutgoingMessage, Selector, Settlement, SettleAction } from '../../core/ports/message-engine.ts';
 import type { Random } from '../helpers/random.ts';
 import { settled } from '../helpers/manual-clock.ts';
 import {
@@ -24,6 +24,12 @@ const TRIMMED = 'metrics';
 const QUEUES = [queueKey(PLAIN, 0), queueKey(PLAIN, 1), queueKey(TRIMMED, 0)];
 const LIGHT_QUEUES = ['light a', 'light b'];
 const MESSAGE_GROUPS = [undefined, 'm1', 'm2', 'm3'];
+/** By the number in the id of a message; the same functions each time. */
+const SELECTORS = [0, 1, 2].map(
+  (rest): Selector =>
+    ({ body }) =>
+      numberOf(body.toString('latin1', 0, 40)) % 3 === rest,
+);
 const LEASES = [1, 2, 5, 10].map((units) => units * UNIT_MS);
 
 interface Subscription {
@@ -35,6 +41,7 @@ interface Subscription {
 interface Poll {
   readonly subscription: Subscription;
   readonly abort: AbortController;
+  readonly select: Selector | undefined;
   readonly until: number;
 }
 
@@ -205,11 +212,23 @@ export class History {
     const max = random.pick([1, 2, 8, 32]);
     const wantsAttempt = this.running.engine.capabilities.attemptReplay && group.order === 'fifo' && random.chance(0.4);
     const attemptId = wantsAttempt ? `attempt ${random.below(30)}` : undefined;
-    const changes = { leaseMs, max, ...(attemptId === undefined ? {} : { attemptId }) };
+    const select = attemptId === undefined ? this.pickSelector() : undefined;
+    const changes = {
+      leaseMs,
+      max,
+      ...(attemptId === undefined ? {} : { attemptId }),
+      ...(select === undefined ? {} : { select }),
+    };
     const { now, firsts } = this;
     const deliveries = await this.running.engine.receive(request(group.name, source, changes), NEVER_ABORTED);
+    checkSelected(group, deliveries, select);
     group.deliver(streams, deliveries, { now, leaseMs, firstsBefore: firsts, firsts }, attemptId);
-    if (attemptId === undefined && deliveries.length < max) this.checkNothingLeft(subscription, firsts);
+    if (attemptId === undefined && deliveries.length < max) this.checkNothingLeft(subscription, firsts, select);
+  }
+
+  private pickSelector(): Selector | undefined {
+    const { selectors } = this.running.engine.capabilities;
+    return selectors && this.random.chance(0.4) ? this.random.pick(SELECTORS) : undefined;
   }
 
   /** A live receipt mostly, sometimes an old or a made up one. */
@@ -300,9 +319,15 @@ export class History {
     const abort = new AbortController();
     const waitMs = random.pick([1, 5, 20]) * UNIT_MS;
     const leaseMs = random.pick(LEASES);
-    const poll = { subscription, abort, until: now + waitMs };
+    const select = this.pickSelector();
+    const poll = { subscription, abort, select, until: now + waitMs };
     this.polls.add(poll);
-    const asked = request(subscription.group.name, subscription.source, { waitMs, leaseMs, max: 2 });
+    const asked = request(subscription.group.name, subscription.source, {
+      waitMs,
+      leaseMs,
+      max: 2,
+      ...(select === undefined ? {} : { select }),
+    });
     void this.running.engine.receive(asked, abort.signal).then((deliveries) => {
       this.arrived.push({ ...poll, leaseMs, deliveries, now: this.now });
       this.polls.delete(poll);
@@ -370,23 +395,33 @@ export class History {
     this.firsts = firsts;
     const { arrived } = this;
     this.arrived = [];
-    for (const { subscription, leaseMs, deliveries, now, abort, until } of arrived) {
+    for (const { subscription, leaseMs, deliveries, now, abort, until, select } of arrived) {
+      checkSelected(subscription.group, deliveries, select);
       subscription.group.deliver(subscription.streams, deliveries, { now, leaseMs, firstsBefore, firsts }, undefined);
       if (deliveries.length === 0 && !abort.signal.aborted && now < until) {
         throw new Violation(`a receive that might wait until ${until} ended at ${now}`);
       }
     }
-    for (const { subscription, until } of this.polls) {
+    for (const { subscription, until, select } of this.polls) {
       if (this.now > until + this.toleranceMs) throw new Violation(`a receive still waits after ${until}`);
-      this.checkNothingLeft(subscription, firsts);
+      this.checkNothingLeft(subscription, firsts, select);
     }
   }
 
   /** Only where time stands still can one tell that a receive should have found more. */
-  private checkNothingLeft({ group, streams, source }: Subscription, firsts: Firsts): void {
+  private checkNothingLeft(
+    { group, streams, source }: Subscription,
+    firsts: Firsts,
+    select: Selector | undefined,
+  ): void {
     if (this.toleranceMs > 0) return;
     for (const stream of streams) {
-      const missed = group.deliverable(stream, this.now, firsts);
+      const missed = group.deliverable(
+        stream,
+        this.now,
+        firsts,
+        select && (({ id }) => numberOf(id) % 3 === SELECTORS.indexOf(select)),
+      );
       if (missed === undefined) continue;
       throw new Violation(`${group.name} did not get ${missed.id} from ${JSON.stringify(source)}`);
     }
@@ -451,4 +486,14 @@ export class History {
       }
     }
   }
+}
+
+/** Of `<topic>-<number>`, and what follows it. */
+function numberOf(text: string): number {
+  return Number(/(\d+)(?: |$)/.exec(text)![1]);
+}
+
+function checkSelected(group: GroupModel, deliveries: readonly Delivery[], select: Selector | undefined): void {
+  const other = select && deliveries.find(({ message }) => !select(message));
+  if (other !== undefined) throw new Violation(`${group.name} got ${other.message.body.toString()}, not selected`);
 }

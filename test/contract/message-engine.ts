@@ -4,6 +4,8 @@ import { runDirectedTests } from './directed.ts';
 import { runChangesTests } from './directed-changes.ts';
 import { runHeldTests } from './directed-held.ts';
 import { runLastingTests } from './directed-lasting.ts';
+import { runQueueTests } from './directed-queues.ts';
+import { runSelectorTests } from './directed-selectors.ts';
 import type { EngineFixture } from './fixture.ts';
 import { History } from './history.ts';
 
@@ -13,6 +15,8 @@ export function runMessageEngineContract(t: Test, fixture: EngineFixture): void 
   runHeldTests(t, fixture);
   runLastingTests(t, fixture);
   runChangesTests(t, fixture);
+  runQueueTests(t, fixture);
+  runSelectorTests(t, fixture);
   void t.test(`${fixture.name}: random histories`, async (t) => {
     const all = seeds(fixture.histories);
     for (const seed of all) {

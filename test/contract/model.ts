@@ -87,8 +87,13 @@ export class GroupModel {
     }
   }
 
-  /** What the group would get right now, undefined for nothing. */
-  deliverable(stream: Stream, now: number, firsts: Firsts): Sent | undefined {
+  /** What the group would get right now, of those a member selects; undefined for nothing. */
+  deliverable(
+    stream: Stream,
+    now: number,
+    firsts: Firsts,
+    isSelected: (sent: Sent) => boolean = () => true,
+  ): Sent | undefined {
     const blocked = new Set<string>();
     const wanted: Sent[] = [];
     for (const sent of stream.sent) {
@@ -97,7 +102,13 @@ export class GroupModel {
       if (visibleAt > now) blocked.add(sent.messageGroup ?? '');
       else if (attempts < this.attemptsMax && !isGone(sent, now, firsts)) wanted.push(sent);
     }
-    return wanted.find((sent) => this.order === 'concurrent' || !blocked.has(sent.messageGroup ?? ''));
+    if (this.order === 'concurrent') return wanted.find(isSelected);
+    const heads = new Map<string, Sent>();
+    for (const sent of wanted) {
+      const lane = sent.messageGroup ?? '';
+      if (!blocked.has(lane) && !heads.has(lane)) heads.set(lane, sent);
+    }
+    return [...heads.values()].find(isSelected);
   }
 
   /** Whether the receipt stands for a live lease. */

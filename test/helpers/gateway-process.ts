@@ -8,6 +8,7 @@ const MAIN = fileURLToPath(new URL('../../dist/gateway/main.js', import.meta.url
 export interface GatewayProcess {
   readonly child: ChildProcess;
   readonly mqttPort: number;
+  readonly amqpPort: number;
   readonly grpcPort: number;
   /** Its log so far, one object per line. */
   readonly log: readonly Record<string, unknown>[];
@@ -37,6 +38,7 @@ export function spawnGatewayProcess(
   const settings = [
     ...engine,
     'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
+    'amqp.listeners=[{ host: 127.0.0.1, port: 0 }]',
     'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
     ...overrides,
   ];
@@ -51,8 +53,9 @@ export function spawnGatewayProcess(
       const entry = JSON.parse(line) as Record<string, unknown>;
       log.push(entry);
       if (typeof entry['protocol'] === 'string') ports.set(entry['protocol'], entry['port'] as number);
-      const [mqttPort, grpcPort] = [ports.get('mqtt'), ports.get('grpc')];
-      if (mqttPort !== undefined && grpcPort !== undefined) resolve({ child, mqttPort, grpcPort, log, exited });
+      const [mqttPort, amqpPort, grpcPort] = ['mqtt', 'amqp', 'grpc'].map((protocol) => ports.get(protocol));
+      if (mqttPort === undefined || amqpPort === undefined || grpcPort === undefined) return;
+      resolve({ child, mqttPort, amqpPort, grpcPort, log, exited });
     });
     exited.then((code) => reject(new Error(`the gateway ended with ${code}`)), reject);
   });

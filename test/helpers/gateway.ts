@@ -12,6 +12,8 @@ export interface TestGateway {
   readonly mqttPort: number;
   /** Of all MQTT listeners, in the order of the configuration. */
   readonly mqttPorts: readonly number[];
+  /** Of all AMQP listeners, in the order of the configuration. */
+  readonly amqpPorts: readonly number[];
   readonly grpcPort: number;
 }
 
@@ -24,6 +26,7 @@ export async function startTestGateway(overrides: readonly string[] = [], log: L
   const dir = isGiven ? undefined : await mkdtemp(join(tmpdir(), 'gantry-'));
   const config = parseConfig('', 'test', [
     'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
+    'amqp.listeners=[{ host: 127.0.0.1, port: 0 }]',
     'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
     'shutdownGraceMs=1000',
     ...(dir === undefined ? [] : [`engine.dir=${dir}`]),
@@ -38,5 +41,6 @@ export async function startTestGateway(overrides: readonly string[] = [], log: L
   const portsOf = (protocol: string): number[] =>
     gateway.listeners.filter((listener) => listener.protocol === protocol).map(({ address }) => address.port);
   const mqttPorts = portsOf('mqtt');
-  return { gateway, mqttPort: mqttPorts[0]!, mqttPorts, grpcPort: portsOf('grpc')[0]! };
+  const [mqttPort, grpcPort] = [mqttPorts[0]!, portsOf('grpc')[0]!];
+  return { gateway, mqttPort, mqttPorts, amqpPorts: portsOf('amqp'), grpcPort };
 }

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import type { WebSocket } from 'ws';
 import { encodePacket } from '../../adapters/mqtt/codec/encoder.ts';
 import type { Packet, ProtocolVersion } from '../../adapters/mqtt/codec/packet.ts';
-import { startTestGateway, type TestGateway } from '../helpers/gateway.ts';
+import { openConnections, startListeners } from '../helpers/listeners.ts';
 import { connectPacket, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { proxyHeader, proxyV2 } from '../helpers/proxy-headers.ts';
 import { RecordedLog } from '../helpers/recorded-log.ts';
@@ -29,18 +29,8 @@ const { caFile } = authority;
 const trust = { ca: authority.cert };
 const LOCAL_PROXY = { trusted: ['127.0.0.0/8'] };
 
-async function start(t: Test, listeners: object[], overrides: string[] = [], log?: RecordedLog) {
-  const all = listeners.map((listener) => ({ port: 0, ...listener }));
-  const settings = ['engine.type=memory', `mqtt.listeners=${JSON.stringify(all)}`, 'anonymous=true', ...overrides];
-  const gateway = await startTestGateway(settings, log);
-  t.teardown(() => gateway.gateway.stop());
-  return gateway;
-}
-
-function openConnections({ gateway }: TestGateway): number {
-  const mqtt = gateway.listeners.filter(({ protocol }) => protocol === 'mqtt');
-  return mqtt.reduce((sum, { connectionCount }) => sum + connectionCount, 0);
-}
+const start = (t: Test, listeners: object[], overrides: string[] = [], log?: RecordedLog) =>
+  startListeners(t, 'mqtt', listeners, overrides, log);
 
 /** Subscribes, publishes to itself, small and large, and takes both back. */
 async function roundTrip(t: Test, client: RawMqttClient, topic: string): Promise<void> {
@@ -91,7 +81,7 @@ t.test('TLS', async (t) => {
   }
   t.same(await bystander.fence(), [], 'nobody else is disturbed');
   bystander.destroy();
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'mqtt') === 0);
 });
 
 t.test('the last packet before the end arrives', async (t) => {
@@ -121,7 +111,7 @@ t.test('the last packet before the end arrives', async (t) => {
     await client.connect();
     client.destroy();
   }
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'mqtt') === 0);
   const last = await opened();
   for (const client of last) await client.connect();
   const stopped = server.gateway.stop();
@@ -220,7 +210,7 @@ t.test('WebSocket handshake', async (t) => {
   t.equal(await connackOf(mqttOver(old, 3)), 0);
   old.terminate();
   for (const bytes of ['', 'GET /mqtt HTTP/1.1\r\nHo']) await allOf(await openTcp(hasty, Buffer.from(bytes)));
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'mqtt') === 0);
 });
 
 /** The messages of a WebSocket as they come. */
@@ -313,7 +303,7 @@ t.test('WebSocket frames', async (t) => {
     const [code] = (await once(webSocket, 'close')) as [number];
     t.equal(code, 1002);
   });
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'mqtt') === 0);
 });
 
 t.test('a subscriber over WebSocket that does not read', async (t) => {
@@ -369,34 +359,34 @@ t.test('the limit of connections', async (t) => {
     const first = await open(5);
     t.equal(await connackOf(first), 0);
     const silent = await openOnly();
-    await until(() => openConnections(server) === 2);
+    await until(() => openConnections(server, 'mqtt') === 2);
     t.equal(await connackOf(await open(5)), 0x97, `${kind}: one above, a handshake counted`);
     t.equal(await connackOf(await open(4)), 3, `${kind}: MQTT 3 has no better word`);
     silent.destroy();
-    await until(() => openConnections(server) === 1);
+    await until(() => openConnections(server, 'mqtt') === 1);
     const second = await open(5);
     t.equal(await connackOf(second), 0, `${kind}: there is room again`);
     const late = await open(5);
-    await until(() => openConnections(server) === 3);
+    await until(() => openConnections(server, 'mqtt') === 3);
     first.destroy();
-    await until(() => openConnections(server) === 2);
+    await until(() => openConnections(server, 'mqtt') === 2);
     t.equal(await connackOf(late), 0, `${kind}: what counts is the moment of CONNECT`);
     second.destroy();
     late.destroy();
-    await until(() => openConnections(server) === 0);
+    await until(() => openConnections(server, 'mqtt') === 0);
   }
 
   const sockets = await Promise.all(Array.from({ length: 2 + 64 }, () => openTcp(tcp)));
-  await until(() => openConnections(server) === 66);
+  await until(() => openConnections(server, 'mqtt') === 66);
   await allOf(await openTcp(tcp));
   t.pass('further ones are closed at once');
   t.equal(await connackOf(RawMqttClient.over(sockets[65]!)), 0x97);
   for (const socket of sockets) socket.destroy();
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'mqtt') === 0);
 
   const clients = [];
   for (const port of [tcp, tcp, secure, secure, wide, wide, wide]) clients.push(await openTcp(port));
-  await until(() => openConnections(server) === 7);
+  await until(() => openConnections(server, 'mqtt') === 7);
   const last = await RawMqttClient.open(rest);
   t.equal(await connackOf(last), 0, 'the last place of all');
   t.equal(await connackOf(await RawMqttClient.open(rest)), 0x97, 'the limit of all listeners together');
@@ -556,7 +546,7 @@ t.test('PROXY protocol', async (t) => {
     ['nothing', hasty, Buffer.alloc(0)],
   ];
   for (const [what, port, bytes] of closed) t.equal((await allOf(await openTcp(port, bytes))).length, 0, what);
-  await until(() => openConnections(server) === 0);
+  await until(() => openConnections(server, 'mqtt') === 0);
 });
 
 t.test('a certificate that cannot be used stops the start', async (t) => {

@@ -2,45 +2,14 @@ import type { DiskStorageOptions } from '../../adapters/storage/embedded/disk-st
 import { encodeMessage } from '../../core/model/message.ts';
 import { deadLetterTopic } from '../../core/model/names.ts';
 import type { Source } from '../../core/model/topic.ts';
-import { OutgoingMessage, type Delivery, type Settlement } from '../../core/ports/message-engine.ts';
+import { OutgoingMessage, type Delivery, type Selector, type Settlement } from '../../core/ports/message-engine.ts';
 import { addGroup, addTopic, NEVER_ABORTED, readUpTo, request } from '../contract/fixture.ts';
 import { FaultDisk } from '../helpers/fault-disk.ts';
 import { startOnDisk, TINY, type DiskEngine } from '../helpers/fault-engine.ts';
 import { MicrotaskClock, turns } from '../helpers/manual-clock.ts';
 import type { Random } from '../helpers/random.ts';
-
-export class Violation extends Error {}
-
-/** What the caller of an operation knows. */
-type Known = 'asked' | 'confirmed';
-
-interface Sent {
-  readonly queue: number;
-  readonly isLight: boolean;
-  readonly kind: 'plain' | 'delayed' | 'half';
-  known: Known;
-  /** Confirmed plain messages have it. */
-  offset: number;
-  /** Recall handle or transaction id, once confirmed. */
-  handle: string | undefined;
-  /** How a half or delayed message was ended by the caller. */
-  fate: { readonly how: 'commit' | 'rollback' | 'recall'; known: Known } | undefined;
-}
-
-interface Verdict {
-  readonly id: string;
-  readonly isDead: boolean;
-  /** A message that was sent in the same transaction. */
-  readonly with: string | undefined;
-  known: Known;
-}
-
-/** A key of its own that a message puts or deletes. */
-interface Change {
-  readonly kind: 'put' | 'delete';
-  readonly id: string;
-  isRefused: boolean;
-}
+import { QueueStory } from './queue-story.ts';
+import { idOf, Violation, type Change, type Known, type Sent, type Verdict } from './story-records.ts';
 
 const TOPIC = 'orders';
 const QUEUES = 2;
@@ -54,6 +23,12 @@ const SMALL: DiskStorageOptions = {
   segmentFileBytes: 2 * 1024,
   cacheBytes: 1024,
 };
+/** By the number in a message's id. */
+const SELECTORS = [0, 1].map(
+  (rest): Selector =>
+    ({ body }) =>
+      Number(idOf(body).slice(1)) % 2 === rest,
+);
 const LEASE_MS = 30_000;
 const ROOMY = 2 ** 50;
 const PATIENCE_TURNS = 4000;
@@ -82,10 +57,15 @@ export class CrashStory {
   /** What was read from each queue after the last crash: it must stay. */
   private readonly stored = new Map<string, string[]>();
 
+  private readonly queues: QueueStory;
+  private readonly isAboutQueues: boolean;
+
   constructor(random: Random) {
     this.random = random;
+    this.queues = new QueueStory(random);
     this.disk = new FaultDisk(random);
     this.isLossy = random.chance(0.2);
+    this.isAboutQueues = random.chance(0.15);
   }
 
   async play(lives: number, steps: number): Promise<void> {
@@ -126,7 +106,7 @@ export class CrashStory {
     if (begun !== 'begun') return;
     const checked = await Promise.race([dead, this.check().then(() => 'checked' as const, readWrongly)]);
     if (checked === 'dead') return;
-    for (let i = 0; i < steps; i++) {
+    for (let i = 0; i < (this.isAboutQueues ? 4 * steps : steps); i++) {
       const done = this.step().catch((error: unknown) => {
         if (isDamage(error)) return;
         throw error instanceof Violation ? error : new Violation(`${String(error)}: ${(error as Error).stack}`);
@@ -159,6 +139,7 @@ export class CrashStory {
       engine.ensureLightQueue(LIGHT, { durable: true }),
       addGroup(engine, 'workers', 'concurrent', 100),
       addGroup(engine, 'ordered', 'fifo', 100),
+      this.queues.start(engine),
     ]);
   }
 
@@ -167,8 +148,13 @@ export class CrashStory {
   }
 
   private step(): Promise<void> {
+    // Retention takes a while to have something to do.
+    if (this.isAboutQueues && this.random.chance(0.8)) {
+      return this.random.chance(0.2) ? this.clock.advance(12_000) : this.queues.step(this.running!.engine);
+    }
     const dice = this.random.below(100);
-    if (dice < 35) return this.send();
+    if (dice < 25) return this.send();
+    if (dice < 35) return this.queues.step(this.running!.engine);
     if (dice < 50) return this.receive();
     if (dice < 68) return this.settle();
     if (dice < 75) return this.transact();
@@ -233,7 +219,8 @@ export class CrashStory {
   private async receive(): Promise<void> {
     const group = this.random.pick(GROUPS);
     const settledBefore = new Set(this.settledFor(group));
-    const asked = request(group, TOPIC, { max: this.random.pick([1, 4]), leaseMs: LEASE_MS });
+    const select = this.random.chance(0.3) ? { select: this.random.pick(SELECTORS) } : {};
+    const asked = request(group, TOPIC, { max: this.random.pick([1, 4]), leaseMs: LEASE_MS, ...select });
     const deliveries = await this.running!.engine.receive(asked, NEVER_ABORTED);
     for (const delivery of deliveries) {
       const id = idOf(delivery.message.body);
@@ -280,14 +267,25 @@ export class CrashStory {
   }
 
   private async transact(): Promise<void> {
-    const lease = this.leases.splice(this.random.below(Math.max(1, this.leases.length)), 1)[0];
-    if (lease === undefined) return;
+    const leases = this.leases.splice(this.random.below(Math.max(1, this.leases.length)), this.random.int(1, 2));
+    if (leases.length === 0) return;
     const { id, outgoing, sent } = this.make('plain');
-    const verdict: Verdict = { id: idOf(lease.delivery.message.body), isDead: false, with: id, known: 'asked' };
-    this.verdicts.get(lease.group)!.push(verdict);
-    const settlement: Settlement = { receipt: lease.delivery.receipt, action: { kind: 'ack' } };
-    const outcome = await this.running!.engine.transact([outgoing], [settlement]);
-    this.conclude(lease.group, verdict, outcome.ok);
+    const settlements: Settlement[] = [];
+    const verdicts: { readonly group: string; readonly verdict: Verdict }[] = [];
+    for (const { group, delivery } of leases) {
+      const kind = this.random.pick(['ack', 'ack', 'deadLetter', 'release'] as const);
+      const { receipt, message } = delivery;
+      const release = { kind: 'release', delayMs: 0, countAttempt: false } as const;
+      settlements.push({ receipt, action: kind === 'release' ? release : { kind, reason: 'test' } });
+      if (kind === 'release') continue;
+      verdicts.push({
+        group,
+        verdict: { id: idOf(message.body), isDead: kind === 'deadLetter', with: id, known: 'asked' },
+      });
+    }
+    for (const { group, verdict } of verdicts) this.verdicts.get(group)!.push(verdict);
+    const outcome = await this.running!.engine.transact([outgoing], settlements);
+    for (const { group, verdict } of verdicts) this.conclude(group, verdict, outcome.ok);
     if (outcome.ok) Object.assign(sent, { known: 'confirmed', offset: outcome.value[0]!.offset });
     else this.refuse(id);
   }
@@ -363,6 +361,8 @@ export class CrashStory {
         throw new Violation(`${key} is ${value} instead of ${confirmed}`);
     }
     await this.checkChanges(found);
+    const problem = this.isLossy ? undefined : await this.queues.check(this.running!.engine);
+    if (problem !== undefined) throw new Violation(problem);
   }
 
   /** A message and what it changed are both there or neither. */
@@ -470,10 +470,6 @@ export class CrashStory {
     if (new Set(ids).size < ids.length) throw new Violation(`${topic} has one twice: ${ids.join()}`);
     return new Set(ids);
   }
-}
-
-function idOf(body: Buffer): string {
-  return body.toString('latin1', 0, body.indexOf(' '));
 }
 
 function readWrongly(error: unknown): 'dead' {

@@ -317,6 +317,8 @@ const NO_PORTS = [
   '--set',
   'mqtt.listeners=[{ host: 127.0.0.1, port: 0 }]',
   '--set',
+  'amqp.listeners=[{ host: 127.0.0.1, port: 0 }]',
+  '--set',
   'grpc.listeners=[{ host: 127.0.0.1, port: 0 }]',
 ];
 

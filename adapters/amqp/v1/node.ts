@@ -1,4 +1,4 @@
-import type { AmqpError, Attach, Coordinator, DeliveryState, Source, Target } from './codec/performatives.ts';
+import type { AmqpError, AmqpMap, Attach, Coordinator, DeliveryState, Source, Target } from './codec/performatives.ts';
 import type { Principal } from '../../../core/ports/authenticator.ts';
 
 /**
@@ -23,7 +23,7 @@ export interface Link {
   readonly peer: Peer;
   /** Identifies the session: transactions belong to one, and nodes that are to live until it ends. */
   readonly session: SessionScope;
-  /** Ends the link with an error, `closed`. */
+  /** Ends the link with an error, `closed`. The node is told by `detached(false, ...)` before this returns. */
   detach(error: AmqpError): void;
 }
 
@@ -52,6 +52,8 @@ export interface TargetNode {
   /** What our attach answers; the address is filled in for a dynamic one. Undefined: null. */
   readonly target: Target | Coordinator | undefined;
   readonly capabilities?: readonly string[];
+  /** Of our attach: `paired`, ... */
+  readonly properties?: AmqpMap;
   /** Bytes; 0: no limit. */
   readonly maxMessageSize: number;
   /** How much credit the client has at most. */
@@ -70,7 +72,10 @@ export interface TargetNode {
     end: number,
     state: DeliveryState | undefined,
   ): void;
-  /** The link is gone. `closed`: for good; else it was only detached, or lost with its session or connection. */
+  /**
+   * The link is gone. `closed`: the client ended it for good; else it was only detached, ended by us, or lost with its
+   * session or connection.
+   */
   detached(closed: boolean): void;
 }
 
@@ -78,6 +83,8 @@ export interface TargetNode {
 export interface OutgoingLink extends Link {
   /** How many messages may be sent now: credit, session window, and what the connection has not taken yet. */
   readonly room: number;
+  /** Whether the client has no credit left; there may be credit and yet no room. */
+  readonly isSpent: boolean;
   /** Whether the client wants every message settled as it is sent. */
   readonly isPresettled: boolean;
   /**
@@ -109,6 +116,8 @@ export interface SourceNode {
   /** What our attach answers: the address filled in, only the filters that are honoured. Undefined: null. */
   readonly source: Source | undefined;
   readonly capabilities?: readonly string[];
+  /** Of our attach: `paired`, ... */
+  readonly properties?: AmqpMap;
   /** There is room: send what is at hand, ask for more. Called once a turn at most. */
   pull(): void;
   /** The client wants what is there now, and its credit back: answered by `drained`, soon. */
@@ -119,7 +128,7 @@ export interface SourceNode {
    */
   outcome(kept: unknown, state: DeliveryState | undefined): void;
   /**
-   * The link is gone; `unsettled` is what had no verdict, oldest first. `closed`: for good. `isClean` when the client
+   * The link is gone; `unsettled` is what had no verdict, oldest first. `closed`: the client ended it for good. `isClean` when the client
    * ended link, session or connection by the protocol, so that these deliveries need not count as failed.
    */
   detached(closed: boolean, isClean: boolean, unsettled: readonly unknown[]): void;
@@ -129,6 +138,8 @@ export interface SourceNode {
 export interface Nodes {
   openTarget(attach: Attach, link: IncomingLink): Promise<TargetNode>;
   openSource(attach: Attach, link: OutgoingLink): Promise<SourceNode>;
+  /** Calls back when every outcome told so far has taken effect for good, or can no more. */
+  whenSettled(done: () => void): void;
 }
 
 /** Why a link, a session or a connection ends: what the peer is told. */

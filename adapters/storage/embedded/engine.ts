@@ -65,6 +65,7 @@ export class EmbeddedEngine implements MessageEngine {
       attemptReplay: true,
       delay: { precisionMs: DELAY_PRECISION_MS, maxMs: DELAY_MAX_MS },
       transactions: true,
+      selectors: true,
       seek: new Set(['offset', 'time', 'earliest', 'latest']),
     };
   }
@@ -88,7 +89,12 @@ export class EmbeddedEngine implements MessageEngine {
       retire: (group, queue, gone, dead) => this.settling.retire(group, queue, gone, dead),
     });
     this.parked = new ParkedReceives(clock, this.receiver);
-    this.retaining = new Retaining(this.journal, clock, () => this.storage.tidy());
+    this.retaining = new Retaining(
+      this.journal,
+      clock,
+      () => this.messagesRemoved(),
+      () => this.storage.tidy(),
+    );
     this.retaining.start();
     this.holding = new Holding(this.journal, context);
     await this.journal.writeDurably({ type: 'start', generation: state.generation + 1 });
@@ -113,8 +119,11 @@ export class EmbeddedEngine implements MessageEngine {
     await this.journal.writeDurably({ type: 'topic', spec, serials });
   }
   deleteTopic(name: string): Promise<void> {
-    this.parked.endSource(sourceKey({ kind: 'topic', topic: name }));
-    return this.journal.writeDurably({ type: 'deleteTopic', name });
+    const error = new BrokerError('TOPIC_NOT_FOUND', `the topic ${name} was deleted`);
+    this.parked.endSource(sourceKey({ kind: 'topic', topic: name }), error);
+    this.journal.write({ type: 'deleteTopic', name });
+    this.messagesRemoved();
+    return this.journal.durable();
   }
   async ensureGroup(spec: GroupSpec): Promise<void> {
     const known = this.state.groups.get(spec.name);
@@ -123,7 +132,8 @@ export class EmbeddedEngine implements MessageEngine {
     await this.journal.writeDurably({ type: 'group', spec, serial });
   }
   deleteGroup(name: string): Promise<void> {
-    this.parked.endGroup(name);
+    const error = new BrokerError('CONSUMER_GROUP_NOT_FOUND', `the consumer group ${name} was deleted`);
+    this.parked.endGroup(name, error);
     return this.journal.writeDurably({ type: 'deleteGroup', name });
   }
   async ensureLightQueue(name: string, { durable }: { readonly durable: boolean }): Promise<void> {
@@ -209,8 +219,10 @@ export class EmbeddedEngine implements MessageEngine {
   }
 
   async transact(send: readonly OutgoingMessage[], settle: readonly Settlement[]): Promise<Outcome<Placed[]>> {
-    const dead = await this.settling.messagesFor(settle);
-    const problem = this.problemWith(send);
+    const loading = this.settling.messagesFor(settle);
+    const dead = loading && (await loading);
+    // Verdicts alone are taken on a full disk, too.
+    const problem = send.length > 0 ? this.problemWith(send) : this.stopping && shuttingDown().error;
     if (problem !== undefined) return { ok: false, error: problem };
     const missing = send.find((outgoing) => this.queueOf(outgoing) === undefined);
     if (missing !== undefined) return noQueue(missing);
@@ -269,8 +281,8 @@ export class EmbeddedEngine implements MessageEngine {
     const group = this.receiver.group(groupName);
     return this.receiver.queuesOf(source).map((queue, id) => {
       const start = initialOffset(queue);
-      const unjoined = { queue: id, floor: start, cursor: start, inflight: 0, lag: queue.visible - start };
-      return group.consumptions.get(queue.serial)?.state(id) ?? unjoined;
+      const unjoined = { queue: id, floor: start, cursor: start, inflight: 0, leased: 0, lag: queue.visible - start };
+      return group.consumptions.get(queue.serial)?.state(id, this.clock.now()) ?? unjoined;
     });
   }
 
@@ -286,6 +298,30 @@ export class EmbeddedEngine implements MessageEngine {
     });
     await this.journal.durable();
     this.parked.wakeGroup(groupName);
+  }
+
+  async join(groupName: string, source: Source, from: 'earliest' | 'latest'): Promise<void> {
+    const group = this.receiver.group(groupName);
+    for (const queue of this.receiver.queuesOf(source)) {
+      this.receiver.join(group, queue, from === 'earliest' ? queue.first : queue.visible);
+    }
+    await this.journal.durable();
+  }
+
+  async purge(groupName: string, source: Source): Promise<number> {
+    const group = this.receiver.group(groupName);
+    const at = this.clock.now();
+    let count = 0;
+    for (const queue of this.receiver.queuesOf(source)) {
+      const consumption = this.receiver.join(group, queue);
+      const { lag } = consumption.state(0, at);
+      const to = queue.visible;
+      this.journal.write({ type: 'purge', groupSerial: group.serial, queueSerial: queue.serial, to, at });
+      count += lag - consumption.state(0, at).lag;
+    }
+    await this.journal.durable();
+    this.parked.wakeGroup(groupName);
+    return count;
   }
 
   onArrival(source: Source, listener: () => void): Disposable {
@@ -340,6 +376,13 @@ export class EmbeddedEngine implements MessageEngine {
       this.parked.wakeSource(queue.topic);
       this.retaining.grew(queue, topic.spec);
     }
+  }
+
+  private messagesRemoved(): void {
+    for (const { consumptions } of this.state.groups.values()) {
+      for (const consumption of consumptions.values()) consumption.messagesRemoved();
+    }
+    this.parked.wakeSelective();
   }
 
   private queueOf(outgoing: OutgoingMessage): MessageQueue | undefined {

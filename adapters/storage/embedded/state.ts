@@ -168,6 +168,9 @@ export class EngineState implements Replay, LightStore {
         return this.join(record.groupSerial, record.queueSerial, record.start);
       case 'seek':
         return this.unsaved(record.groupSerial, record.queueSerial)?.applySeek(record.offset);
+      case 'purge':
+        this.unsaved(record.groupSerial, record.queueSerial)?.applyPurge(record.to, record.at);
+        return undefined;
       case 'trim':
         return this.trim(record.queueSerial, record.before);
       case 'ask':
@@ -236,6 +239,7 @@ export class EngineState implements Replay, LightStore {
     for (let i = 0; i < lightQueues.length; i++) {
       const lightQueue = lightQueues[i]!;
       lightQueue.append(queue.serial, offset);
+      if (queue.removesConsumed) lightQueue.referenced(queue.serial, offset);
       this.touch(lightQueue);
     }
     return offset;
@@ -386,6 +390,10 @@ export class EngineState implements Replay, LightStore {
       topic = { spec, queues: [], listeners: new Set(), savedSequence: 0 };
       this.topics.set(spec.name, topic);
     } else if (this.replaySequence <= topic.savedSequence) return;
+    const removesConsumed = spec.retention.consumed === true;
+    if (removesConsumed && topic.spec.retention.consumed !== true) {
+      for (const lightQueue of this.lightQueues.values()) lightQueue.forgetReferences();
+    }
     topic.spec = spec;
     this.dirt.topics.add(spec.name);
     const shared = {
@@ -400,6 +408,7 @@ export class EngineState implements Replay, LightStore {
       this.messageQueues[serial] = queue;
       this.lastSerial = Math.max(this.lastSerial, serial);
     }
+    for (const queue of topic.queues) queue.removesConsumed = removesConsumed;
   }
 
   private deleteTopic(name: string): void {
@@ -433,6 +442,7 @@ export class EngineState implements Replay, LightStore {
     for (const [serial, old] of group.spec.order === spec.order ? [] : group.consumptions) {
       if (this.replaySequence <= old.savedSequence) continue;
       const changed = new Consumption(old.queue, old.floor, isFifo, this.epochs, old.lastEpoch);
+      changed.purgedTo = old.purgedTo;
       this.addConsumption(group, serial, changed);
     }
     group.spec = spec;

@@ -225,3 +225,25 @@ void t.test('renewal ends with the verdict, and with the owner', async (t) => {
   t.match(await receiving.receive(call('t'), NEVER_ABORTED), [{ attempt: 3 }, { attempt: 3 }]);
   renewal.stop();
 });
+
+void t.test('who names what it holds keeps it for as long as it lives', async (t) => {
+  const { sending, receiving, renewal, clock } = await setUp(t);
+  await sending.send(['a', 'b', 'c'].map((body) => made('t', body)));
+  const held = new Set(await receiving.receive(call('t', { leaseMs: 20_000 }), NEVER_ABORTED));
+  const kept = renewal.keep({ held: () => held });
+  const others = () => receiving.receive(call('t', { leaseMs: 1_000 }), NEVER_ABORTED);
+  for (let minute = 0; minute < 240; minute++) {
+    await clock.advance(60_000);
+    if ((await others()).length > 0) t.fail(`lost after ${minute} minutes`);
+  }
+  const [first, second] = held;
+  t.match(await receiving.settle([{ receipt: first!.receipt, action: { kind: 'ack' } }]), [{ ok: true }]);
+  held.delete(first!);
+  // Not held any more and no verdict: it comes back by itself.
+  held.delete(second!);
+  await clock.advance(70_000);
+  t.match(await others(), [{ attempt: 2 }]);
+  kept[Symbol.dispose]();
+  await clock.advance(70_000);
+  t.equal((await others()).length, 2);
+});

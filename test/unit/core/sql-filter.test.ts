@@ -272,3 +272,96 @@ function mutated(random: Random, text: string): string[] {
   const at = random.below(text.length);
   return [text.slice(0, at) + random.pick(SCRAPS) + text.slice(at + random.below(3))];
 }
+
+void t.test('message selectors compare by type, and text of other protocols by what it reads like', async (t) => {
+  const message = encodeMessage({
+    address: 'a',
+    body: Buffer.alloc(0),
+    bornAt: 1_000,
+    messageId: 'ID:1',
+    tag: 'news',
+    messageGroup: 'g',
+    correlationId: Buffer.from('c'),
+    properties: [
+      ['five', '5'],
+      ['yes', 'true'],
+      ['word', 'x'],
+      ['number', '7'],
+    ],
+  });
+  const view = viewMessage(message, new Map());
+  const typed = new Map<string, string | number | bigint | boolean>([
+    ['text', '5'],
+    ['truth', 'true'],
+    ['number', 7],
+    ['long', 9007199254740993n],
+    ['double', 2.5],
+    ['nan', NaN],
+    ['on', true],
+  ]);
+  const passes = (expression: string): boolean =>
+    compileFilter({ type: 'JMS', expression })!(message, () => ({ ...view, typed }));
+  const cases: [string, boolean][] = [
+    // A text that is one is no number and no truth value, whatever is said of it.
+    ["text = '5'", true],
+    ['text = 5', false],
+    ['text <> 5', false],
+    ['NOT (text = 5)', true],
+    ['NOT (text <> 5)', true],
+    ['text > 4', false],
+    ['text + 1 = 6', false],
+    ['text BETWEEN 4 AND 6', false],
+    ['truth', false],
+    ['truth = TRUE', false],
+    ["truth = 'true'", true],
+    ["text LIKE '_' AND text IN ('5', '6') AND text NOT IN ('x')", true],
+    // Numbers and truth values.
+    ['number = 7 AND number = 7.0 AND number <> 8 AND number BETWEEN 7 AND 8 AND number NOT BETWEEN 8 AND 9', true],
+    ["number = '7'", false],
+    ["number <> '7'", false],
+    ["number IN ('7')", false],
+    ["number LIKE '7'", false],
+    ['long = 9007199254740993 AND long <> 9007199254740992 AND long > 9007199254740992', true],
+    ['double = 2.5 AND double * 2 = 5 AND -double < 0 AND double > long - long', true],
+    ['nan = nan OR nan <> nan OR nan > 0 OR nan = 5', false],
+    ['on AND on = TRUE AND on <> FALSE', true],
+    ['on = 1 OR on <> 1', false],
+    ['NOT (on = number)', true],
+    ["on = 'true'", false],
+    // Only known as text.
+    ["five = 5 AND five = '5' AND five > 4.5 AND five + 1 = 6 AND five BETWEEN 5 AND 5", true],
+    ["yes AND yes = TRUE AND yes = 'true'", true],
+    ['word = 5 OR word <> 5', false],
+    ['word', false],
+    ['text = five', true],
+    // What is not there is not known.
+    ['none = 5 OR none <> 5 OR NOT (none = 5) OR none OR NOT none', false],
+    ["none LIKE '%' OR none NOT LIKE '%' OR none IN ('x') OR none NOT IN ('x')", false],
+    ['none BETWEEN 1 AND 2 OR none NOT BETWEEN 1 AND 2 OR none + 1 > 0', false],
+    ['none IS NULL AND five IS NOT NULL AND text IS NOT NULL', true],
+    ['none = 5 OR five = 5', true],
+    ['NOT (none = 5 AND five = 6)', true],
+    ["word LIKE 'x' AND word NOT LIKE 'x_' AND word LIKE '%!%' ESCAPE '!'", false],
+    // Header fields.
+    ["JMSMessageID = 'ID:1' AND JMSType = 'news' AND JMSXGroupID = 'g' AND JMSCorrelationID = 'c'", true],
+    ["JMSMessageID LIKE 'ID:%' AND JMSType IN ('news', 'sport')", true],
+    ['JMSPriority = 4 AND JMSTimestamp = 1000 AND JMSTimestamp BETWEEN 0 AND 5 * 1000', true],
+    ["JMSDeliveryMode = 'PERSISTENT'", true],
+    ['JMSXDeliveryCount IS NULL AND jmsPriority IS NULL AND JMSExpiration = 0', true],
+    ["JMSPriority = '4'", false],
+  ];
+  for (const [expression, value] of cases) t.equal(passes(expression), value, expression);
+  t.equal(compileFilter({ type: 'JMS', expression: ' ' }), undefined, 'an empty selector is none');
+  for (const expression of [
+    'a =',
+    'a LIKE 5',
+    'a BETWEEN 1',
+    'a IN ()',
+    'a IS',
+    '= 5',
+    "a LIKE 'x' ESCAPE ''",
+    'a = = 5',
+  ]) {
+    t.throws(() => compileFilter({ type: 'JMS', expression }), { code: 'ILLEGAL_FILTER_EXPRESSION' }, expression);
+  }
+});

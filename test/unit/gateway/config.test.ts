@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { z } from 'zod';
+import { DEFAULT_AMQP_OPTIONS } from '../../../adapters/amqp/v1/options.ts';
 import { DEFAULT_MQTT_OPTIONS } from '../../../adapters/mqtt/options.ts';
 import { ConfigError, loadConfig, parseConfig } from '../../../gateway/config/load.ts';
 import { configSchema } from '../../../gateway/config/schema.ts';
@@ -36,6 +37,9 @@ t.test('defaults', async (t) => {
   t.same(options, DEFAULT_MQTT_OPTIONS);
   t.same(routes, []);
   t.same(listeners, [{ host: '127.0.0.1', port: 1883, transport: 'tcp' }]);
+  const { maxMessageBytes, ...amqpOptions } = DEFAULT_AMQP_OPTIONS;
+  t.match(config.amqp, { ...amqpOptions, messageBytesMax: maxMessageBytes, bareAddress: 'queue' });
+  t.same(config.amqp.listeners, [{ host: '127.0.0.1', port: 5672, transport: 'tcp' }]);
 });
 
 t.test('config/gantry.yaml says the defaults', async (t) => {
@@ -118,6 +122,25 @@ t.test('unknown keys and wrong values are refused with their path', async (t) =>
     [`mqtt: { listeners: [{ tls: { ${PAIR}, certificateAsUser: true } }] }`, /tls\.certificateAsUser: needs/],
     ['mqtt: { listeners: [{ proxyProtocol: { trusted: [] } }] }', /proxyProtocol\.trusted: /],
     ['mqtt: { listeners: [{ proxyProtocol: { trusted: [10.0.0.0/33] } }] }', /trusted\[0\]: not an address/],
+    ['amqp: { maxFrameSizeBytes: 511 }', /amqp\.maxFrameSizeBytes: /],
+    ['amqp: { channelMax: 65536 }', /amqp\.channelMax: /],
+    ['amqp: { handleMax: 4294967296 }', /amqp\.handleMax: /],
+    ['amqp: { bareAddress: exchange }', /amqp\.bareAddress: /],
+    ['amqp: { saslMechanisms: [] }', /amqp\.saslMechanisms: /],
+    ['amqp: { saslMechanisms: [GSSAPI] }', /amqp\.saslMechanisms\[0\]: /],
+    ['amqp: { temporary: { messagesMax: 0 } }', /amqp\.temporary\.messagesMax: /],
+    ['amqp: { listeners: [{ path: /amqp }] }', /amqp\.listeners\[0\]\.path: needs transport: ws/],
+    ['amqp: { listeners: [{ keepAliveMaxS: 5 }] }', /amqp\.listeners\[0\]: .*keepAliveMaxS/],
+    [`amqp: { listeners: [{ tls: { ${PAIR}, certificateAsUser: true } }] }`, /tls\.certificateAsUser: needs/],
+    [
+      `amqp: { listeners: [{ tls: { ${PAIR}, certificateAsClientIdentifier: true } }] }`,
+      /certificateAsClientIdentifier/,
+    ],
+    [
+      `amqp: { listeners: [{ transport: ws, tls: { ${PAIR}, onRequest: true } }] }`,
+      /tls\.onRequest: needs transport: tcp/,
+    ],
+    [`mqtt: { listeners: [{ tls: { ${PAIR}, onRequest: true } }] }`, /mqtt\.listeners\[0\]\.tls: .*onRequest/],
     ['grpc: { listeners: [{ transport: ws }] }', /grpc\.listeners\[0\]: .*transport/],
     ['mqtt: [', /^gantry\.yaml: /],
     ['- a', /^gantry\.yaml: the configuration: /],
@@ -164,6 +187,9 @@ t.test('nobody becomes reachable from outside without users', async (t) => {
     t.equal(problemOf('', open, 'users=[{ name: a, secretKey: b }]'), 'none');
   }
   t.match(problemOf('', 'grpc.listeners=[{ host: 0.0.0.0 }]'), /^grpc\.listeners: 0\.0\.0\.0:8081 /);
+  t.match(problemOf('', 'amqp.listeners=[{ host: 0.0.0.0 }]'), /^amqp\.listeners: 0\.0\.0\.0:5672 /);
+  const onRequest = `amqp.listeners=[{ host: 0.0.0.0, tls: { ${PAIR}, onRequest: true, caFile: c, requireClientCertificate: true } }]`;
+  t.equal(problemOf('', onRequest), 'none', 'nobody comes in without TLS');
   for (const host of ['localhost', '127.0.0.1', '127.8.8.8', '::1']) {
     t.equal(problemOf('', `mqtt.listeners=[{ host: '${host}', port: 0 }]`), 'none', host);
   }

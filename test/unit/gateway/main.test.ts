@@ -21,22 +21,21 @@ t.test('a port that is taken', async (t) => {
   await once(other, 'listening');
   t.teardown(() => other.close());
   const { port } = other.address() as AddressInfo;
-  const result = await runGateway(
-    '--set',
-    `mqtt.listeners=[{ port: ${port} }]`,
-    '--set',
-    'grpc.listeners=[{ port: 0 }]',
-    '--set',
-    'engine.type=memory',
-  );
-  t.match(result, { code: 1, stderr: new RegExp(`cannot listen for mqtt on 127.0.0.1:${port}: `) });
+  for (const protocol of ['mqtt', 'amqp', 'grpc']) {
+    const settings = ['mqtt', 'amqp', 'grpc'].map(
+      (one) => `${one}.listeners=[{ port: ${one === protocol ? port : 0} }]`,
+    );
+    const flags = ['engine.type=memory', ...settings].flatMap((setting) => ['--set', setting]);
+    const result = await runGateway(...flags);
+    t.match(result, { code: 1, stderr: new RegExp(`cannot listen for ${protocol} on 127.0.0.1:${port}: `) });
+  }
 });
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   t.test(`starts, says where it listens, and stops on ${signal}`, async (t) => {
     const gateway = await startGatewayProcess();
     t.teardown(() => gateway.child.kill('SIGKILL'));
-    for (const port of [gateway.mqttPort, gateway.grpcPort]) {
+    for (const port of [gateway.mqttPort, gateway.amqpPort, gateway.grpcPort]) {
       const socket = connect(port, '127.0.0.1');
       await once(socket, 'connect');
       socket.destroy();

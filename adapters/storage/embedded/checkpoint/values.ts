@@ -56,8 +56,8 @@ const CONSUMPTION_HEAD_BYTES = 37;
 
 /** sequence, floor, cursor, epoch f64, fifo u8, count u32, {offset f64, visibleAt f64, epoch f64, attempts u16}, JSON. */
 export function encodeConsumption(snapshot: ConsumptionSnapshot, sequence: number): Buffer {
-  const { pending, attempts, messageGroups } = snapshot;
-  const tail = encodeJson({ attempts, messageGroups });
+  const { pending, attempts, messageGroups, purgedTo } = snapshot;
+  const tail = encodeJson({ attempts, messageGroups, purgedTo });
   const bytes = Buffer.allocUnsafe(CONSUMPTION_HEAD_BYTES + pending.length * PENDING_BYTES + tail.length);
   let at = bytes.writeDoubleLE(sequence, 0);
   at = bytes.writeDoubleLE(snapshot.floor, at);
@@ -93,7 +93,7 @@ export function decodeConsumption(bytes: Buffer): { snapshot: ConsumptionSnapsho
     epoch: bytes.readDoubleLE(24),
     isFifo: bytes[32] === 1,
     pending,
-    ...(decodeJson(bytes.subarray(at)) as Pick<ConsumptionSnapshot, 'attempts' | 'messageGroups'>),
+    ...(decodeJson(bytes.subarray(at)) as Pick<ConsumptionSnapshot, 'attempts' | 'messageGroups' | 'purgedTo'>),
   };
   return { snapshot, sequence: bytes.readDoubleLE(0) };
 }

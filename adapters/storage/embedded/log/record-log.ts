@@ -56,6 +56,14 @@ export type LogRecord =
   /** A group starts to read a queue. */
   | { readonly type: 'join'; readonly groupSerial: number; readonly queueSerial: number; readonly start: number }
   | { readonly type: 'seek'; readonly groupSerial: number; readonly queueSerial: number; readonly offset: number }
+  /** The group acknowledges all below `to` that has no lease which is live at `at`. */
+  | {
+      readonly type: 'purge';
+      readonly groupSerial: number;
+      readonly queueSerial: number;
+      readonly to: number;
+      readonly at: number;
+    }
   | { readonly type: 'trim'; readonly queueSerial: number; readonly before: number }
   /** The producer of a half message is being asked; it is not asked again before `dueAt`. */
   | { readonly type: 'ask'; readonly id: number; readonly dueAt: number }

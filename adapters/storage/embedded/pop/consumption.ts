@@ -1,24 +1,19 @@
 import type { GroupState } from '../../../../core/ports/message-engine.ts';
 import type { LeaseRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
+import { Attempts, type Attempt } from './attempts.ts';
 import { FifoLanes } from './fifo-lanes.ts';
-import { PopWindow } from './pop-window.ts';
+import { AVAILABLE, PopWindow } from './pop-window.ts';
+import { Selections, type Position, type Selection } from './selection.ts';
 import { VisibilityHeap } from './visibility-heap.ts';
 
 /** Unacknowledged messages one group may have in one queue; beyond it the group has to acknowledge first. */
 const WINDOW_MAX = 65_536;
-/** New messages one receive looks at in search of a message group that is not held. */
+/**
+ * New messages one receive looks at in search of a message group that is not held; and messages that selectors may leave to
+ * others: beyond it those have to be taken first.
+ */
 const LOOK_AHEAD_MAX = 4096;
-/** Receives whose answer can be repeated. */
-const ATTEMPTS_REMEMBERED_MAX = 1024;
-
-/** A visibility time that has always passed. */
-const LONG_AGO = 1;
-
-interface Attempt {
-  readonly offsets: readonly number[];
-  readonly epochs: readonly number[];
-}
 
 /** Epochs of leases after a start are beyond all of before it, logged or not. */
 export interface Epochs {
@@ -31,6 +26,7 @@ export interface ConsumptionSnapshot {
   readonly cursor: number;
   readonly epoch: number;
   readonly isFifo: boolean;
+  readonly purgedTo: number;
   /** Everything unacknowledged between floor and cursor. */
   readonly pending: readonly PendingOffset[];
   readonly attempts: readonly (readonly [attemptId: string, Attempt])[];
@@ -58,17 +54,24 @@ export class Consumption {
   savedSequence = 0;
   /** The offset whose message `next` needs loaded before it can go on; -1 when that was not why it ended. */
   missing = -1;
+  /** Below it everything that is not in the window yet counts as acknowledged. */
+  purgedTo = 0;
   private window: PopWindow;
   private heap = new VisibilityHeap();
+  /** What is available, by offset: a receive without a selector gets it first. */
+  private passed = new VisibilityHeap();
+  private selections: Selections | undefined;
   /** Only of fifo groups; not while a log is replayed, since message groups stand in messages that would have to be loaded. */
   private lanes: FifoLanes | undefined;
   private readonly isFifo: boolean;
   private readonly epochs: Epochs;
   private epoch: number;
-  private readonly attempts = new Map<string, Attempt>();
+  private readonly attempts = new Attempts();
   /** Before the lanes are there: message groups of messages that are out, which retention may have removed since. */
   private knownGroups = new Map<number, string>();
   private lookedAt = 0;
+  /** When the first message expires that holds up its message group, because the last receive did not want it. */
+  private refusedUntil = Infinity;
 
   /** @param lastEpoch the last one of what this takes the place of: its receipts must not come to life again */
   constructor(queue: ReadableQueue, start: number, isFifo: boolean, epochs: Epochs, lastEpoch = 0) {
@@ -81,11 +84,13 @@ export class Consumption {
 
   static restore(queue: ReadableQueue, snapshot: ConsumptionSnapshot, epochs: Epochs): Consumption {
     const restored = new Consumption(queue, snapshot.floor, snapshot.isFifo, epochs, snapshot.epoch);
+    restored.purgedTo = snapshot.purgedTo;
     restored.window.restore(snapshot.cursor, snapshot.pending);
     for (const { offset, visibleAt } of snapshot.pending) {
-      if (visibleAt !== Infinity) restored.heap.push(visibleAt, offset);
+      if (visibleAt === AVAILABLE) restored.passed.push(AVAILABLE, offset);
+      else if (visibleAt !== Infinity) restored.heap.push(visibleAt, offset);
     }
-    for (const [attemptId, attempt] of snapshot.attempts) restored.attempts.set(attemptId, attempt);
+    for (const [attemptId, attempt] of snapshot.attempts) restored.attempts.remember(attemptId, attempt);
     restored.knownGroups = new Map(snapshot.messageGroups);
     return restored;
   }
@@ -122,20 +127,29 @@ export class Consumption {
   }
 
   /** Starts a receive: leases that ran out by `now` come back. */
-  beginReceive(now: number): void {
+  beginReceive(now: number, isSelective = false): void {
     this.lookedAt = 0;
     this.missing = -1;
+    this.refusedUntil = Infinity;
     if (this.lanes !== undefined) this.returnExpired(now);
-    if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) this.compact();
+    else if (isSelective) this.collectDue(now);
+    if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) this.compact(this.heap);
+    if (this.passed.size > 1024 && this.passed.size > 4 * this.window.available) this.compact(this.passed);
   }
 
   /** The next offset that may be leased, -1 for none. Every offset it gives must be leased or settled by the caller. */
-  next(now: number): number {
-    return this.lanes === undefined ? this.nextConcurrent(now) : this.nextFifo(this.lanes);
+  next(now: number, selection?: Selection): number {
+    if (this.lanes !== undefined) return this.nextFifo(this.lanes, now, selection);
+    return selection === undefined ? this.nextConcurrent(now) : this.nextSelected(now, selection);
   }
 
   endReceive(): void {
     this.lanes?.endReceive();
+  }
+
+  /** Messages were removed, of which selectors may have refused some: their message groups go on. */
+  messagesRemoved(): void {
+    this.lanes?.forgetRefusals();
   }
 
   /** First offset not acknowledged. */
@@ -147,10 +161,14 @@ export class Consumption {
     return this.epoch;
   }
 
-  /** When the next delivered message comes back; Infinity when none is out. */
-  get nextVisibleAt(): number {
+  /**
+   * When there is something new to receive, if nothing else happens; Infinity for never.
+   * @param isSelective for the last receive, which had a selector and left what is available to others
+   */
+  nextVisibleAt(isSelective: boolean): number {
+    if (!isSelective && this.window.available > 0) return AVAILABLE;
     while (this.heap.size > 0 && !this.isScheduled(this.heap.topTime, this.heap.topOffset)) this.heap.pop();
-    return this.heap.topTime;
+    return isSelective ? Math.min(this.heap.topTime, this.refusedUntil) : this.heap.topTime;
   }
 
   attemptCount(offset: number): number {
@@ -164,8 +182,7 @@ export class Consumption {
   /** Whether a receipt of that epoch still stands for a live lease. */
   isLeased(offset: number, epoch: number, now: number): boolean {
     const { window } = this;
-    if (!window.has(offset) || window.isWaiting(offset)) return false;
-    return epoch !== 0 && window.epoch(offset) === epoch && window.visibleAt(offset) > now;
+    return window.has(offset) && window.epoch(offset) === epoch && this.isLeasedAt(offset, now);
   }
 
   visibleAt(offset: number): number {
@@ -197,7 +214,7 @@ export class Consumption {
       this.lanes?.hold(offset);
     }
     if (attemptId === undefined) return;
-    this.rememberAttempt(attemptId, { offsets, epochs: offsets.map((_, i) => firstEpoch + i) });
+    this.attempts.remember(attemptId, { offsets, epochs: offsets.map((_, i) => firstEpoch + i) });
   }
 
   applyAck(offset: number): void {
@@ -205,6 +222,7 @@ export class Consumption {
     if (!this.window.has(offset)) return;
     this.window.acknowledge(offset);
     this.lanes?.remove(offset);
+    if (this.purgedTo > this.window.cursor) this.window.skipTo(this.purgedTo);
   }
 
   /** @returns the epoch of the receipt that is good from now on */
@@ -228,14 +246,36 @@ export class Consumption {
   applySeek(offset: number): void {
     this.window = new PopWindow(offset);
     this.heap = new VisibilityHeap();
+    this.passed = new VisibilityHeap();
+    this.selections = undefined;
     if (this.lanes !== undefined) this.lanes = new FifoLanes();
     this.attempts.clear();
+    this.purgedTo = 0;
   }
 
-  state(queueId: number): GroupState {
+  /** Acknowledges what is below the offset and not leased. */
+  applyPurge(to: number, at: number): void {
+    const { window } = this;
+    for (const offset of window.pending()) {
+      if (offset >= to || this.isLeasedAt(offset, at)) continue;
+      window.acknowledge(offset);
+      this.lanes?.remove(offset);
+    }
+    this.purgedTo = Math.max(this.purgedTo, to);
+    window.skipTo(this.purgedTo);
+  }
+
+  /** @param now for who wants to know what is leased */
+  state(queueId: number, now = Infinity): GroupState {
     const { floor, cursor, inflight } = this.window;
-    const unread = Math.max(0, this.queue.visible - Math.max(cursor, this.queue.first));
-    return { queue: queueId, floor, cursor, inflight, lag: unread + inflight };
+    const unread = Math.max(0, this.queue.visible - Math.max(cursor, this.queue.first, this.purgedTo));
+    let leased = 0;
+    let undelivered = 0;
+    for (const offset of this.window.pending()) {
+      if (this.isLeasedAt(offset, now)) leased++;
+      else if (this.isPassed(offset) && this.window.attempts(offset) === 0) undelivered++;
+    }
+    return { queue: queueId, floor, cursor, inflight: inflight - undelivered, leased, lag: unread + inflight };
   }
 
   /** Everything that decides its future. */
@@ -249,8 +289,8 @@ export class Consumption {
     }));
     const out = this.lanes === undefined ? [] : pending.filter(({ visibleAt }) => visibleAt !== Infinity);
     const messageGroups = out.map(({ offset }) => [offset, this.lanes!.keyOf(offset)] as const);
-    const { epoch, isFifo } = this;
-    return { floor, cursor, epoch, isFifo, pending, attempts: [...this.attempts], messageGroups };
+    const { epoch, isFifo, purgedTo } = this;
+    return { floor, cursor, epoch, isFifo, purgedTo, pending, attempts: this.attempts.entries, messageGroups };
   }
 
   private nextEpoch(): number {
@@ -258,19 +298,118 @@ export class Consumption {
   }
 
   private nextConcurrent(now: number): number {
+    if (this.window.available > 0) return this.takePassed();
     const due = this.takeDue(now);
     return due === -1 ? this.admitNext() : due;
   }
 
-  private nextFifo(lanes: FifoLanes): number {
+  /** A message group goes on only with its oldest message: one that is not wanted holds up its own group and no other. */
+  private nextFifo(lanes: FifoLanes, now: number, selection: Selection | undefined): number {
     for (;;) {
       const offset = lanes.take();
       if (offset !== -1) {
-        if (this.isLoaded(offset)) return offset;
-        lanes.putBack();
-        return -1;
+        if (selection !== undefined && this.isRefused(lanes, now, selection)) continue;
+        if (!this.isLoaded(offset)) {
+          lanes.putBack();
+          return -1;
+        }
+        if (selection === undefined || selection.isWanted(offset)) return offset;
+        this.refuse(lanes, selection, this.queue.get(offset)?.expiresAt ?? 0);
+        continue;
       }
+      if (selection !== undefined && lanes.waiting >= LOOK_AHEAD_MAX) return -1;
       if (this.lookedAt++ >= LOOK_AHEAD_MAX || this.admitNext() === -1) return -1;
+    }
+  }
+
+  /** Whether the selector did not want what was taken last, when it looked before; it need not be loaded again for that. */
+  private isRefused(lanes: FifoLanes, now: number, selection: Selection): boolean {
+    const until = lanes.refusedUntil(selection.selector);
+    if (until <= now) return false;
+    this.refuse(lanes, selection, until);
+    return true;
+  }
+
+  /** @param expiresAt its message group goes on then; 0 for never */
+  private refuse(lanes: FifoLanes, { selector }: Selection, expiresAt: number): void {
+    const until = expiresAt === 0 ? Infinity : expiresAt;
+    this.refusedUntil = Math.min(this.refusedUntil, until);
+    lanes.refuse(selector, until);
+  }
+
+  /** The next message the selector wants; others are left, available, to whoever asks for them. */
+  private nextSelected(now: number, selection: Selection): number {
+    const selections = (this.selections ??= new Selections());
+    const { window } = this;
+    const position = selections.position(selection.selector, window.floor);
+    const known = this.nextKnown(selections, position, selection);
+    if (known !== undefined) return known;
+    while (window.available < LOOK_AHEAD_MAX) {
+      const offset = this.admitNext();
+      if (offset === -1) return -1;
+      position.lookedTo = window.cursor;
+      if (selection.isWanted(offset)) return offset;
+      this.pass(offset);
+    }
+    if (!selections.sweep(position, window.floor, now)) return -1;
+    return this.nextKnown(selections, position, selection) ?? -1;
+  }
+
+  /** Of those passed by the cursor. @returns -1 where it has to be loaded, undefined for none */
+  private nextKnown(selections: Selections, position: Position, selection: Selection): number | undefined {
+    const { window } = this;
+    let offset = selections.nextReturned(position);
+    for (; offset !== undefined; offset = selections.nextReturned(position)) {
+      const isNew = offset >= position.lookedTo;
+      if (!isNew && window.isAvailable(offset) && !this.isLoaded(offset)) return -1;
+      position.returnsSeen++;
+      if (!isNew && this.takeIfWanted(offset, selection)) return offset;
+    }
+    while (position.lookedTo < window.cursor) {
+      const at = position.lookedTo;
+      if (window.isAvailable(at) && !this.isLoaded(at)) return -1;
+      position.lookedTo++;
+      if (this.takeIfWanted(at, selection)) return at;
+    }
+    return undefined;
+  }
+
+  private takeIfWanted(offset: number, selection: Selection): boolean {
+    if (!this.window.isAvailable(offset) || !selection.isWanted(offset)) return false;
+    this.window.wait(offset);
+    return true;
+  }
+
+  /** The oldest message that is available. */
+  private takePassed(): number {
+    const { passed, window } = this;
+    while (passed.size > 0) {
+      const offset = passed.topOffset;
+      const isAvailable = window.isAvailable(offset);
+      if (isAvailable && !this.isLoaded(offset)) return -1;
+      passed.pop();
+      if (!isAvailable) continue;
+      window.wait(offset);
+      return offset;
+    }
+    return -1;
+  }
+
+  /** Makes a message available that is not leased. */
+  private pass(offset: number): void {
+    this.window.reschedule(offset, AVAILABLE, 0);
+    this.passed.push(AVAILABLE, offset);
+  }
+
+  /** What came back by now is there for every selector. */
+  private collectDue(now: number): void {
+    const selections = (this.selections ??= new Selections());
+    while (this.heap.topTime <= now) {
+      const { topTime, topOffset } = this.heap;
+      this.heap.pop();
+      if (!this.isScheduled(topTime, topOffset)) continue;
+      this.pass(topOffset);
+      selections.addReturned(topOffset);
     }
   }
 
@@ -293,15 +432,14 @@ export class Consumption {
     while (this.window.cursor <= offset) {
       const admitted = this.admit();
       if (this.isFifo || admitted === offset || !this.window.has(admitted)) continue;
-      this.window.reschedule(admitted, LONG_AGO, 0);
-      this.heap.push(LONG_AGO, admitted);
+      this.pass(admitted);
     }
   }
 
-  /** What retention removed before the group saw it counts as acknowledged. */
+  /** What was removed or purged before the group saw it counts as acknowledged. */
   private admit(): number {
     const offset = this.window.admit();
-    if (offset < this.queue.first) this.window.acknowledge(offset);
+    if (offset < this.queue.first || offset < this.purgedTo) this.window.acknowledge(offset);
     else if (this.lanes !== undefined) this.lanes.add(offset, this.queue.get(offset)?.messageGroup);
     return offset;
   }
@@ -334,19 +472,21 @@ export class Consumption {
     return false;
   }
 
+  private isLeasedAt(offset: number, now: number): boolean {
+    const { window } = this;
+    return !window.isWaiting(offset) && window.epoch(offset) !== 0 && window.visibleAt(offset) > now;
+  }
+
+  /** Whether nobody has it or waits to get it back. */
+  private isPassed(offset: number): boolean {
+    return this.window.isWaiting(offset) || this.window.isAvailable(offset);
+  }
+
   private isScheduled(time: number, offset: number): boolean {
     return this.window.has(offset) && this.window.visibleAt(offset) === time;
   }
 
-  private compact(): void {
-    this.heap.keepOnly((time, offset) => this.isScheduled(time, offset));
-  }
-
-  private rememberAttempt(attemptId: string, attempt: Attempt): void {
-    if (this.attempts.size >= ATTEMPTS_REMEMBERED_MAX) {
-      const oldest = this.attempts.keys().next();
-      if (oldest.done !== true) this.attempts.delete(oldest.value);
-    }
-    this.attempts.set(attemptId, attempt);
+  private compact(heap: VisibilityHeap): void {
+    heap.keepOnly((time, offset) => this.isScheduled(time, offset));
   }
 }

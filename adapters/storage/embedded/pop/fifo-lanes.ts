@@ -1,3 +1,5 @@
+import type { Selector } from '../../../../core/ports/message-engine.ts';
+
 /** The unacknowledged messages of one message group in one queue, oldest first. */
 class Lane {
   readonly key: string;
@@ -6,6 +8,10 @@ class Lane {
   held = 0;
   /** How many of `offsets` the receive in progress took. */
   taken = 0;
+  /** The receive in progress does not want the next one. */
+  isRefused = false;
+  /** Selectors that did not want the first of `offsets`, and until when that holds. */
+  refusedBy: WeakMap<Selector, number> | undefined;
 
   constructor(key: string) {
     this.key = key;
@@ -22,6 +28,7 @@ export class FifoLanes {
   private readonly heldOffsets = new Set<number>();
   /** Lanes worth a look, in the order they became so. */
   private readonly ready = new Set<Lane>();
+  private hasRefusals = false;
   private current: Lane | undefined;
   private preferred: Lane | undefined;
   /** Lanes the receive in progress took from. */
@@ -46,6 +53,8 @@ export class FifoLanes {
     if (lane === undefined || this.heldOffsets.has(offset)) return;
     this.heldOffsets.add(offset);
     lane.held++;
+    // Its attempts may be used up when it comes back.
+    lane.refusedBy = undefined;
   }
 
   /** The lease or the backoff ended. */
@@ -62,6 +71,7 @@ export class FifoLanes {
     this.laneOf.delete(offset);
     const i = lane.offsets.indexOf(offset);
     lane.offsets.splice(i, 1);
+    if (i === 0) lane.refusedBy = undefined;
     if (i < lane.taken) lane.taken--;
     if (this.heldOffsets.delete(offset)) lane.held--;
     if (lane.offsets.length === 0) {
@@ -87,10 +97,41 @@ export class FifoLanes {
     this.preferred = this.current;
   }
 
+  /** How many messages nobody has or waits to get back. */
+  get waiting(): number {
+    return this.laneOf.size - this.heldOffsets.size;
+  }
+
+  /** Until when the selector does not want what was taken last, as far as it said so before. */
+  refusedUntil(selector: Selector): number {
+    const lane = this.current!;
+    return lane.taken === 1 ? (lane.refusedBy?.get(selector) ?? 0) : 0;
+  }
+
+  /** What was taken last is not wanted, and so nothing of its lane behind it. */
+  refuse(selector: Selector, until: number): void {
+    const lane = this.current!;
+    if (lane.taken === 1) {
+      (lane.refusedBy ??= new WeakMap()).set(selector, until);
+      this.hasRefusals = true;
+    }
+    lane.taken--;
+    lane.isRefused = true;
+    this.current = undefined;
+  }
+
+  /** What selectors refused may be gone. */
+  forgetRefusals(): void {
+    if (!this.hasRefusals) return;
+    this.hasRefusals = false;
+    for (const lane of this.lanes.values()) lane.refusedBy = undefined;
+  }
+
   /** Ends the receive in progress: lanes that were looked at but not leased are ready again. */
   endReceive(): void {
     for (const lane of this.touched) {
       lane.taken = 0;
+      lane.isRefused = false;
       if (lane.held === 0 && lane.offsets.length > 0) this.ready.add(lane);
     }
     this.touched.length = 0;
@@ -108,7 +149,7 @@ export class FifoLanes {
   /** Whether there is something to take from the lane. */
   private begin(lane: Lane): boolean {
     this.ready.delete(lane);
-    if (lane.held > 0 || lane.taken === lane.offsets.length) return false;
+    if (lane.held > 0 || lane.isRefused || lane.taken === lane.offsets.length) return false;
     // A lane comes back within one receive when a message was admitted behind those it took.
     if (lane.taken === 0) this.touched.push(lane);
     return true;

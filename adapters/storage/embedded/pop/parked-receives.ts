@@ -1,17 +1,20 @@
+import type { BrokerError } from '../../../../core/model/broker-error.ts';
 import type { Clock } from '../../../../core/ports/clock.ts';
-import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
+import type { Delivery, ReceiveRequest, Selector } from '../../../../core/ports/message-engine.ts';
 import { sourceKey } from '../../../../core/model/topic.ts';
 
 interface Parked {
   readonly request: ReceiveRequest;
   readonly finish: (deliveries: Delivery[]) => void;
+  readonly fail: (error: BrokerError) => void;
 }
 
-/** The waiting receives of one group on one source, in order of arrival. */
+/** The waiting receives of one group on one source with one selector, in order of arrival. */
 interface Lineup {
   readonly key: string;
   readonly source: string;
   readonly group: string;
+  readonly isSelective: boolean;
   readonly waiting: Set<Parked>;
   timer: Disposable | undefined;
 }
@@ -33,23 +36,33 @@ export class ParkedReceives {
   private readonly bySource = new Map<string, Set<Lineup>>();
   private readonly byGroup = new Map<string, Set<Lineup>>();
 
+  private readonly selectors = new WeakMap<Selector, number>();
+  private selectorCount = 0;
+
   constructor(clock: Clock, pop: Pop) {
     this.clock = clock;
     this.pop = pop;
   }
 
   park(request: ReceiveRequest, signal: AbortSignal): Promise<Delivery[]> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const lineup = this.lineup(request);
-      const finish = (deliveries: Delivery[]): void => {
+      const leave = (): void => {
         deadline[Symbol.dispose]();
         signal.removeEventListener('abort', giveUp);
         lineup.waiting.delete(parked);
         if (lineup.waiting.size === 0) this.removeLineup(lineup);
+      };
+      const finish = (deliveries: Delivery[]): void => {
+        leave();
         resolve(deliveries);
       };
+      const fail = (error: BrokerError): void => {
+        leave();
+        reject(error);
+      };
       const giveUp = (): void => finish([]);
-      const parked = { request, finish };
+      const parked = { request, finish, fail };
       const deadline = this.clock.schedule(request.waitMs, giveUp);
       signal.addEventListener('abort', giveUp);
       lineup.waiting.add(parked);
@@ -67,19 +80,24 @@ export class ParkedReceives {
     for (const lineup of this.byGroup.get(group) ?? []) this.serve(lineup);
   }
 
+  /** Messages were removed that may have stood before others that are selected. */
+  wakeSelective(): void {
+    for (const lineup of this.lineups.values()) if (lineup.isSelective) this.serve(lineup);
+  }
+
   /** Every waiting receive ends empty. */
   endAll(): void {
     end(this.lineups.values());
   }
 
-  /** The source is gone: nothing will ever arrive. */
-  endSource(source: string): void {
-    end(this.bySource.get(source) ?? []);
+  /** The source is gone: nothing will ever arrive. Without an error they end empty. */
+  endSource(source: string, error?: BrokerError): void {
+    end(this.bySource.get(source) ?? [], error);
   }
 
   /** The group is gone. */
-  endGroup(group: string): void {
-    end(this.byGroup.get(group) ?? []);
+  endGroup(group: string, error: BrokerError): void {
+    end(this.byGroup.get(group) ?? [], error);
   }
 
   private serve(lineup: Lineup): void {
@@ -117,14 +135,23 @@ export class ParkedReceives {
   private lineup(request: ReceiveRequest): Lineup {
     const source = sourceKey(request.source);
     const queue = request.source.kind === 'topic' ? request.source.queue : undefined;
-    const key = `${request.group}\n${source}\n${queue ?? ''}`;
+    const key = `${request.group}\n${source}\n${queue ?? ''}\n${this.numberOf(request.select)}`;
     const known = this.lineups.get(key);
     if (known !== undefined) return known;
-    const lineup: Lineup = { key, source, group: request.group, waiting: new Set(), timer: undefined };
+    const { group, select } = request;
+    const isSelective = select !== undefined;
+    const lineup: Lineup = { key, source, group, isSelective, waiting: new Set(), timer: undefined };
     this.lineups.set(key, lineup);
     addTo(this.bySource, source, lineup);
-    addTo(this.byGroup, request.group, lineup);
+    addTo(this.byGroup, group, lineup);
     return lineup;
+  }
+
+  private numberOf(selector: Selector | undefined): number {
+    if (selector === undefined) return 0;
+    let number = this.selectors.get(selector);
+    if (number === undefined) this.selectors.set(selector, (number = ++this.selectorCount));
+    return number;
   }
 
   private removeLineup(lineup: Lineup): void {
@@ -136,8 +163,13 @@ export class ParkedReceives {
   }
 }
 
-function end(lineups: Iterable<Lineup>): void {
-  for (const lineup of lineups) for (const parked of lineup.waiting) parked.finish([]);
+function end(lineups: Iterable<Lineup>, error?: BrokerError): void {
+  for (const { waiting } of lineups) {
+    for (const parked of waiting) {
+      if (error === undefined) parked.finish([]);
+      else parked.fail(error);
+    }
+  }
 }
 
 function addTo<T>(index: Map<string, Set<T>>, key: string, value: T): void {

@@ -1,6 +1,8 @@
 /** Marks of the visibleAt column. Real times lie between. */
 const ACKNOWLEDGED = 0;
-/** Passed by the cursor, not leased: waiting for its message group. */
+/** Passed by the cursor, not leased, for whoever asks next. A time that has always passed. */
+export const AVAILABLE = 1;
+/** Passed by the cursor, not leased: waiting for its message group, or proposed to the receive in progress. */
 const WAITING = Infinity;
 
 const FIRST_CAPACITY = 64;
@@ -12,6 +14,8 @@ export class PopWindow {
   /** Next offset never delivered. */
   cursor: number;
   inflight = 0;
+  /** How many are available. */
+  available = 0;
   private mask = FIRST_CAPACITY - 1;
   private visibleAts = new Float64Array(FIRST_CAPACITY);
   private attemptCounts = new Uint16Array(FIRST_CAPACITY);
@@ -48,21 +52,32 @@ export class PopWindow {
     return this.visibleAt(offset) === WAITING;
   }
 
+  isAvailable(offset: number): boolean {
+    return offset >= this.floor && offset < this.cursor && this.visibleAt(offset) === AVAILABLE;
+  }
+
   /** Takes the offset at the cursor into the window, not yet delivered. */
   admit(): number {
     if (this.size === this.mask + 1) this.grow();
     const offset = this.cursor++;
     const i = offset & this.mask;
-    this.visibleAts[i] = WAITING;
+    this.mark(i, WAITING);
     this.attemptCounts[i] = 0;
     this.epochs[i] = 0;
     this.inflight++;
     return offset;
   }
 
+  /** Goes on at the offset where that is ahead and nothing is unacknowledged. */
+  skipTo(offset: number): void {
+    if (this.floor < this.cursor || offset <= this.cursor) return;
+    this.floor = offset;
+    this.cursor = offset;
+  }
+
   lease(offset: number, until: number, epoch: number): void {
     const i = offset & this.mask;
-    this.visibleAts[i] = until;
+    this.mark(i, until);
     this.attemptCounts[i] = Math.min(this.attemptCounts[i]! + 1, 0xffff);
     this.epochs[i] = epoch;
   }
@@ -70,12 +85,12 @@ export class PopWindow {
   /** Changes when a delivered message comes back. */
   reschedule(offset: number, visibleAt: number, epoch: number): void {
     const i = offset & this.mask;
-    this.visibleAts[i] = visibleAt;
+    this.mark(i, visibleAt);
     this.epochs[i] = epoch;
   }
 
   wait(offset: number): void {
-    this.visibleAts[offset & this.mask] = WAITING;
+    this.mark(offset & this.mask, WAITING);
   }
 
   uncountAttempt(offset: number): void {
@@ -84,7 +99,7 @@ export class PopWindow {
   }
 
   acknowledge(offset: number): void {
-    this.visibleAts[offset & this.mask] = ACKNOWLEDGED;
+    this.mark(offset & this.mask, ACKNOWLEDGED);
     this.inflight--;
     while (this.floor < this.cursor && this.visibleAts[this.floor & this.mask] === ACKNOWLEDGED) this.floor++;
   }
@@ -102,7 +117,7 @@ export class PopWindow {
     this.inflight = 0;
     for (const { offset, attempts, epoch, visibleAt } of pending) {
       const i = offset & this.mask;
-      this.visibleAts[i] = visibleAt;
+      this.mark(i, visibleAt);
       this.attemptCounts[i] = attempts;
       this.epochs[i] = epoch;
       this.inflight++;
@@ -112,6 +127,12 @@ export class PopWindow {
   /** All unacknowledged offsets, in order. */
   *pending(): Generator<number> {
     for (let offset = this.floor; offset < this.cursor; offset++) if (this.has(offset)) yield offset;
+  }
+
+  private mark(i: number, visibleAt: number): void {
+    if (this.visibleAts[i] === AVAILABLE) this.available--;
+    if (visibleAt === AVAILABLE) this.available++;
+    this.visibleAts[i] = visibleAt;
   }
 
   private grow(): void {

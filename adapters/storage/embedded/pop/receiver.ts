@@ -2,13 +2,14 @@ import { BrokerError } from '../../../../core/model/broker-error.ts';
 import type { StoredMessage } from '../../../../core/model/message.ts';
 import type { Source } from '../../../../core/model/topic.ts';
 import type { Clock } from '../../../../core/ports/clock.ts';
-import type { Delivery, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
+import type { Delivery, ReceiveRequest, Selector } from '../../../../core/ports/message-engine.ts';
 import type { LeaseRecord, LogRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
 import { ReceiptWriter } from '../receipt.ts';
 import type { EngineState, GroupState } from '../state.ts';
 import type { Consumption } from './consumption.ts';
 import type { Pop } from './parked-receives.ts';
+import type { Selection } from './selection.ts';
 
 /** What the receiver asks of the engine. */
 export interface ReceiverPorts {
@@ -37,6 +38,8 @@ export class Receiver implements Pop {
     const group = this.group(request.group);
     const queues = this.queuesOf(request.source);
     this.loading = undefined;
+    // All at once: what is in one must not count as acknowledged by all before this group came to it.
+    for (const queue of queues) this.join(group, queue);
     const repeated = this.repeat(group, queues, request);
     if (repeated.length > 0 || this.loading !== undefined) return repeated;
     const deliveries: Delivery[] = [];
@@ -53,7 +56,10 @@ export class Receiver implements Pop {
     const group = this.group(request.group);
     let earliest = Infinity;
     for (const queue of this.queuesOf(request.source)) {
-      earliest = Math.min(earliest, group.consumptions.get(queue.serial)?.nextVisibleAt ?? Infinity);
+      earliest = Math.min(
+        earliest,
+        group.consumptions.get(queue.serial)?.nextVisibleAt(request.select !== undefined) ?? Infinity,
+      );
     }
     return earliest;
   }
@@ -76,10 +82,9 @@ export class Receiver implements Pop {
   }
 
   /** The group's progress in the queue, begun now if need be. */
-  join(group: GroupState, queue: ReadableQueue): Consumption {
+  join(group: GroupState, queue: ReadableQueue, start = initialOffset(queue)): Consumption {
     const known = group.consumptions.get(queue.serial);
     if (known !== undefined) return known;
-    const start = initialOffset(queue);
     this.ports.write({ type: 'join', groupSerial: group.serial, queueSerial: queue.serial, start });
     return group.consumptions.get(queue.serial)!;
   }
@@ -112,6 +117,24 @@ export class Receiver implements Pop {
     return deliveries;
   }
 
+  private selection(
+    selector: Selector,
+    group: GroupState,
+    queue: ReadableQueue,
+    consumption: Consumption,
+    now: number,
+  ): Selection {
+    const { attemptsMax } = group.spec.retry;
+    return {
+      selector,
+      isWanted: (offset) => {
+        const message = queue.get(offset);
+        if (message === undefined || message.isExpired(now)) return true;
+        return consumption.attemptCount(offset) >= attemptsMax || selector(message);
+      },
+    };
+  }
+
   private load(queue: ReadableQueue, offset: number): void {
     if (this.loading !== undefined) return;
     this.loading = queue.load(offset);
@@ -136,9 +159,10 @@ export class Receiver implements Pop {
     const dead: StoredMessage[] = [];
     const deadOffsets: number[] = [];
     let bytes = 0;
-    consumption.beginReceive(now);
+    const selection = request.select && this.selection(request.select, group, queue, consumption, now);
+    consumption.beginReceive(now, selection !== undefined);
     while (leased.length < room && bytes < bytesMax) {
-      const offset = consumption.next(now);
+      const offset = consumption.next(now, selection);
       if (offset === -1) break;
       const message = queue.get(offset);
       if (message === undefined || message.isExpired(now)) gone.push(offset);

@@ -5,6 +5,9 @@ import type { MessageQueue, ReadableQueue } from './message-queue.ts';
 const CHUNK_ENTRIES_MAX = 4096;
 const ENTRY_BYTES = 12;
 
+/** Never changed. */
+const NO_REFERENCES = new Map<number, number>();
+
 /** A run of entries: the serial of a message queue and an offset in it, each. */
 export class LightChunk {
   static readonly entryBytes = ENTRY_BYTES;
@@ -77,6 +80,13 @@ export class LightQueue implements ReadableQueue {
   savedSequence = 0;
   /** Who wants to know of arrivals; none for most. */
   listeners: Set<() => void> | undefined;
+  /** Where the entries begin of which the references are known. */
+  referencesFrom = 0;
+  /**
+   * The first entry of each message queue whose topic removes what was consumed; undefined while nobody looked. Known only where
+   * it is needed: most light queues have none.
+   */
+  private references: Map<number, number> | undefined;
   /** Entries from here on may be in the checkpoint. */
   storedFrom = 0;
   /** Entries not in a checkpoint yet. Those before are loaded when they are read. */
@@ -100,6 +110,44 @@ export class LightQueue implements ReadableQueue {
       else this.chunks.push(begun);
     } else chunk.add(queueSerial, offset);
     this.appended++;
+  }
+
+  /** The entry appended last refers to a message of a topic that removes what was consumed. */
+  referenced(queueSerial: number, offset: number): void {
+    if (this.references === undefined || this.references.has(queueSerial)) return;
+    if (this.references === NO_REFERENCES) this.references = new Map();
+    this.references.set(queueSerial, offset);
+  }
+
+  forgetReferences(): void {
+    this.references = undefined;
+  }
+
+  /** Whether `firstReference` can answer. */
+  get hasReferences(): boolean {
+    return this.references !== undefined;
+  }
+
+  /** The first message of the queue that an entry from `referencesFrom` on refers to; undefined for none. */
+  firstReference(queueSerial: number): number | undefined {
+    return this.references?.get(queueSerial);
+  }
+
+  /** Finds the first references of the entries from the offset on. @throws Error when entries cannot be read */
+  async findReferences(from: number): Promise<void> {
+    const found = new Map<number, number>();
+    let chunk: LightChunk | undefined;
+    for (let at = Math.max(from, this.first); at < this.appended; at++) {
+      if (chunk === undefined || at >= chunk.end || at < chunk.base) {
+        chunk = this.chunkOf(at) ?? (await this.store.loadChunk(this.serial, at));
+      }
+      const serial = chunk.queueAt(at);
+      if (!found.has(serial) && this.store.queueBySerial(serial)?.removesConsumed === true) {
+        found.set(serial, chunk.offsetAt(at));
+      }
+    }
+    this.references = found.size === 0 ? NO_REFERENCES : found;
+    this.referencesFrom = from;
   }
 
   isLoaded(offset: number): boolean {

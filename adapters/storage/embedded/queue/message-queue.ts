@@ -42,6 +42,8 @@ export class MessageQueue implements ReadableQueue {
   isDirty = false;
   /** Records up to this one are in the checkpoint it was read from. */
   savedSequence = 0;
+  /** Whether its topic removes what was consumed. */
+  removesConsumed = false;
   /** Of all its blocks. */
   bytes = 0;
   /** In the order of their offsets, without gaps. */

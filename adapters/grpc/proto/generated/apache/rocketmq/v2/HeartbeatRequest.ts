@@ -1,7 +1,7 @@
 // Original file: node_modules/rocketmq-client-nodejs/proto/apache/rocketmq/v2/service.proto
 
-import type { Resource as _apache_rocketmq_v2_Resource, Resource__Output as _apache_rocketmq_v2_Resource__Output } from '../../../apache/rocketmq/v2/Resource.ts';
-import type { ClientType as _apache_rocketmq_v2_ClientType, ClientType__Output as _apache_rocketmq_v2_ClientType__Output } from '../../../apache/rocketmq/v2/ClientType.ts';
+import type { Resource as _apache_rocketmq_v2_Resource, Resource__Output as _apache_rocketmq_v2_Resource__Output } from './Resource.ts';
+import type { ClientType as _apache_rocketmq_v2_ClientType, ClientType__Output as _apache_rocketmq_v2_ClientType__Output } from './ClientType.ts';
 
 export interface HeartbeatRequest {
   'group'?: (_apache_rocketmq_v2_Resource | null);

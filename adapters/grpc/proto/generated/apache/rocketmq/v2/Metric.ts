@@ -1,6 +1,6 @@
 // Original file: node_modules/rocketmq-client-nodejs/proto/apache/rocketmq/v2/definition.proto
 
-import type { Endpoints as _apache_rocketmq_v2_Endpoints, Endpoints__Output as _apache_rocketmq_v2_Endpoints__Output } from '../../../apache/rocketmq/v2/Endpoints.ts';
+import type { Endpoints as _apache_rocketmq_v2_Endpoints, Endpoints__Output as _apache_rocketmq_v2_Endpoints__Output } from './Endpoints.ts';
 
 export interface Metric {
   'on'?: (boolean);

@@ -1,7 +1,7 @@
 // Original file: node_modules/rocketmq-client-nodejs/proto/apache/rocketmq/v2/service.proto
 
-import type { Status as _apache_rocketmq_v2_Status, Status__Output as _apache_rocketmq_v2_Status__Output } from '../../../apache/rocketmq/v2/Status.ts';
-import type { Assignment as _apache_rocketmq_v2_Assignment, Assignment__Output as _apache_rocketmq_v2_Assignment__Output } from '../../../apache/rocketmq/v2/Assignment.ts';
+import type { Status as _apache_rocketmq_v2_Status, Status__Output as _apache_rocketmq_v2_Status__Output } from './Status.ts';
+import type { Assignment as _apache_rocketmq_v2_Assignment, Assignment__Output as _apache_rocketmq_v2_Assignment__Output } from './Assignment.ts';
 
 export interface QueryAssignmentResponse {
   'status'?: (_apache_rocketmq_v2_Status | null);

@@ -1,6 +1,6 @@
 // Original file: node_modules/rocketmq-client-nodejs/proto/apache/rocketmq/v2/definition.proto
 
-import type { Language as _apache_rocketmq_v2_Language, Language__Output as _apache_rocketmq_v2_Language__Output } from '../../../apache/rocketmq/v2/Language.ts';
+import type { Language as _apache_rocketmq_v2_Language, Language__Output as _apache_rocketmq_v2_Language__Output } from './Language.ts';
 
 export interface UA {
   'language'?: (_apache_rocketmq_v2_Language);

@@ -1,0 +1,119 @@
+import { compileFilter, type Filter, type FilterExpression } from '../../../../core/model/filter.ts';
+import type { StoredMessage } from '../../../../core/model/message.ts';
+import type { Source } from '../codec/performatives.ts';
+import type { OutgoingLink, SourceNode } from '../node.ts';
+import type { NodeContext } from './node-context.ts';
+
+/** What one look brings at most. */
+const READ_MAX = 64;
+const READ_BYTES_MAX = 1024 * 1024;
+
+/** Where a browser is in one message queue. */
+interface Position {
+  readonly queue: number;
+  next: number;
+}
+
+/** Shows the messages of a queue without taking them (AMQP 3.5.7, distribution mode `copy`). */
+export class BrowseSource implements SourceNode {
+  readonly source: Source;
+  private readonly context: NodeContext;
+  private readonly link: OutgoingLink;
+  private readonly topic: string;
+  private readonly positions: Position[];
+  private readonly filter: Filter | undefined;
+  private readonly arrival: Disposable;
+  private isReading = false;
+  private isDraining = false;
+  private isDetached = false;
+
+  private constructor(
+    context: NodeContext,
+    link: OutgoingLink,
+    source: Source,
+    topic: string,
+    positions: Position[],
+    selector: FilterExpression | undefined,
+  ) {
+    this.context = context;
+    this.link = link;
+    this.source = source;
+    this.topic = topic;
+    this.positions = positions;
+    this.filter = selector && compileFilter(selector);
+    this.arrival = context.broker.onArrival({ kind: 'topic', topic }, () => link.ready());
+  }
+
+  /** Starts at the first message that the group has not acknowledged. */
+  static async open(
+    context: NodeContext,
+    link: OutgoingLink,
+    source: Source,
+    { topic, group }: { readonly topic: string; readonly group: string },
+    selector: FilterExpression | undefined,
+  ): Promise<BrowseSource> {
+    const states = await context.broker.groupState(group, { kind: 'topic', topic });
+    const positions = states.map(({ queue, floor }) => ({ queue, next: floor }));
+    return new BrowseSource(context, link, source, topic, positions, selector);
+  }
+
+  pull(): void {
+    if (this.isReading || this.isDetached) return;
+    this.isReading = true;
+    this.read()
+      .catch((error: unknown) => this.link.detach(this.context.errorOf(error, 'a queue cannot be browsed')))
+      .finally(() => (this.isReading = false));
+  }
+
+  drain(): void {
+    this.isDraining = true;
+    this.pull();
+  }
+
+  outcome(): void {
+    // Whatever the client thinks of a copy, the message stays.
+  }
+
+  detached(): void {
+    this.isDetached = true;
+    this.arrival[Symbol.dispose]();
+  }
+
+  private async read(): Promise<void> {
+    let isMore = true;
+    while (isMore && !this.isDetached) {
+      isMore = false;
+      for (const position of this.positions) if (await this.readQueue(position)) isMore = true;
+      if (this.link.room <= 0) break;
+    }
+    if (!this.isDraining || this.isDetached) return;
+    this.isDraining = false;
+    this.link.drained();
+  }
+
+  /** @returns whether there was something */
+  private async readQueue(position: Position): Promise<boolean> {
+    const { room } = this.link;
+    if (room <= 0) return false;
+    const source = { kind: 'topic', topic: this.topic, queue: position.queue } as const;
+    const { messages, next } = await this.context.broker.read(
+      source,
+      position.next,
+      Math.min(room, READ_MAX),
+      READ_BYTES_MAX,
+    );
+    if (this.isDetached || next === position.next) return false;
+    position.next = next;
+    const nowMs = this.context.broker.clock.now();
+    for (const message of messages) if (!message.isExpired(nowMs) && this.isWanted(message)) this.send(message);
+    return true;
+  }
+
+  private isWanted(message: StoredMessage): boolean {
+    return this.filter === undefined || this.filter(message, () => this.context.broker.view(message));
+  }
+
+  private send(message: StoredMessage): void {
+    this.context.send(this.link, undefined, message, 1);
+  }
+}

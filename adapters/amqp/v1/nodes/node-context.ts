@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import type { Broker } from '../../../../core/broker.ts';
+import type { Logger } from '../../../../core/ports/logger.ts';
+import type { StoredMessage } from '../../../../core/model/message.ts';
+import type { Delivery } from '../../../../core/ports/message-engine.ts';
+import type { AmqpError, AmqpMap } from '../codec/performatives.ts';
+import type { OutgoingLink } from '../node.ts';
+import { InboundTranslator } from '../translate/inbound-translator.ts';
+import { OutboundTranslator } from '../translate/outbound-translator.ts';
+import { amqpErrorOf } from './conditions.ts';
+import { Destinations } from './destinations.ts';
+import type { NodeOptions } from './node-options.ts';
+import { Management } from './management.ts';
+import { Publishing } from './publishing.ts';
+import { Queues } from './queues.ts';
+import { Requests } from './requests.ts';
+import { Settling } from './settling.ts';
+import { Subscriptions } from './subscriptions.ts';
+import { TemporaryNodes } from './temporary-nodes.ts';
+import { Transactions } from './transactions.ts';
+
+/** What all nodes of all AMQP 1.0 connections share. */
+export class NodeContext {
+  readonly broker: Broker;
+  readonly options: NodeOptions;
+  readonly log: Logger;
+  readonly inbound: InboundTranslator;
+  readonly outbound: OutboundTranslator;
+  readonly publishing: Publishing;
+  readonly settling: Settling;
+  readonly queues: Queues;
+  readonly destinations: Destinations;
+  readonly subscriptions: Subscriptions;
+  readonly temporary: TemporaryNodes;
+  readonly transactions: Transactions;
+  readonly requests: Requests;
+  readonly management: Management;
+  /** Connections that do not want on some link what they send on another. */
+  readonly noLocal = new Set<string>();
+  /** What receivers want to be added to messages they gave back (AMQP 3.4.5), until those are sent again. */
+  private readonly annotations = new Map<string, AmqpMap>();
+  private readonly consumers = new Map<string, number>();
+
+  constructor(broker: Broker, options: NodeOptions, log: Logger) {
+    this.broker = broker;
+    this.options = options;
+    this.log = log;
+    this.inbound = new InboundTranslator();
+    this.outbound = new OutboundTranslator(
+      (message) => broker.view(message),
+      (address) => broker.topicOf(address),
+    );
+    this.publishing = new Publishing(broker, log, () => this.inbound.recycle());
+    this.settling = new Settling(broker, log);
+    this.queues = new Queues(broker);
+    this.temporary = new TemporaryNodes(broker, options);
+    this.destinations = new Destinations(this);
+    this.subscriptions = new Subscriptions(this);
+    this.transactions = new Transactions(this);
+    this.requests = new Requests(this);
+    this.management = new Management(this);
+  }
+
+  /** What the peer is told of an error; a defect of ours goes to the log. */
+  errorOf(error: unknown, what: string): AmqpError {
+    const known = amqpErrorOf(error);
+    if (known !== undefined) return known;
+    this.log.error({ err: error }, what);
+    return { condition: 'amqp:internal-error', description: 'internal error' };
+  }
+
+  send(
+    link: OutgoingLink,
+    kept: unknown,
+    message: StoredMessage,
+    attempt: number,
+    annotations?: AmqpMap,
+    tag?: Buffer,
+  ): void {
+    const { outbound } = this;
+    outbound.translate(message, attempt, this.broker.clock.now(), annotations);
+    link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end, 0, tag);
+  }
+
+  keepAnnotations({ message }: Delivery, annotations: AmqpMap): void {
+    if (this.annotations.size >= ANNOTATIONS_MAX) return;
+    const key = placeOf(message);
+    const before = this.annotations.get(key);
+    this.annotations.set(key, before === undefined ? annotations : new Map([...before, ...annotations]));
+  }
+
+  /** Undefined for a message that was never given back with any. */
+  annotationsOf({ message }: Delivery): AmqpMap | undefined {
+    return this.annotations.size === 0 ? undefined : this.annotations.get(placeOf(message));
+  }
+
+  /** The message does not come back any more. */
+  forgetAnnotations({ message }: Delivery): void {
+    if (this.annotations.size > 0) this.annotations.delete(placeOf(message));
+  }
+
+  /** One more link reads as a member of the group, until disposed. */
+  addConsumer(group: string): Disposable {
+    this.consumers.set(group, this.consumersOf(group) + 1);
+    return { [Symbol.dispose]: () => this.removeConsumer(group) };
+  }
+
+  consumersOf(group: string): number {
+    return this.consumers.get(group) ?? 0;
+  }
+
+  private removeConsumer(group: string): void {
+    const left = this.consumersOf(group) - 1;
+    if (left > 0) this.consumers.set(group, left);
+    else this.consumers.delete(group);
+  }
+
+  /** Azure's clients take the delivery tag for the token of a lock, a UUID. */
+  lockToken(): Buffer {
+    return randomBytes(16);
+  }
+}
+
+/** Messages whose added annotations are remembered. */
+const ANNOTATIONS_MAX = 10_000;
+
+function placeOf({ topic, queue, offset }: StoredMessage): string {
+  return `${topic} ${queue} ${offset}`;
+}

@@ -1,0 +1,75 @@
+import type { Exchange } from '../../../../core/broker.ts';
+import { Message } from '../../../../core/model/message.ts';
+import { encodeTopicName } from '../../../../core/model/names.ts';
+import { OutgoingMessage } from '../../../../core/ports/message-engine.ts';
+import type { Peer } from '../node.ts';
+import type { Destination } from './destinations.ts';
+import type { NodeContext } from './node-context.ts';
+
+/**
+ * The message in [start, end) of `buffer` as the core takes it. Its bytes may be used again when everything published is stored:
+ * who keeps it longer copies it.
+ * @throws CodecError, BrokerError
+ */
+export function outgoingFor(
+  context: NodeContext,
+  destination: Destination,
+  buffer: Buffer,
+  start: number,
+  end: number,
+  peer: Peer,
+): OutgoingMessage {
+  const { inbound, broker } = context;
+  inbound.scan(buffer, start, end);
+  const publisher = context.noLocal.has(peer.owner) ? peer.containerId : undefined;
+  const nowMs = broker.clock.now();
+  if (destination.kind === 'topic' && destination.addressBytes !== undefined) {
+    const { topic, address, addressBytes, routed } = destination;
+    return new OutgoingMessage(topic, address!, inbound.message(addressBytes, false, nowMs, { routed, publisher }));
+  }
+  const topic = topicOf(destination);
+  const address = derivedAddress(context, topic);
+  const message = inbound.message(Buffer.from(address, 'utf8'), true, nowMs, { publisher });
+  return new OutgoingMessage(topic, address, message);
+}
+
+/** One for each queue that the exchange sends it to, and for the topic of its name where there is one. */
+export function copiesFor(
+  { broker }: NodeContext,
+  exchange: Exchange,
+  key: string | undefined,
+  { message, address }: OutgoingMessage,
+): OutgoingMessage[] {
+  const properties = new Map<string, string>();
+  for (const [name, value] of exchange.type === 'headers' ? broker.view(message).properties : []) {
+    if (!properties.has(name)) properties.set(name, value);
+  }
+  const queues = broker.exchanges.route(exchange, key ?? message.tag ?? '', (name) => properties.get(name));
+  const copy = copyOf(message);
+  const copies = queues.map((queue) => new OutgoingMessage(encodeTopicName(queue), address, copy));
+  const own = encodeTopicName(exchange.name);
+  if (broker.topics.get(own) !== undefined) copies.push(new OutgoingMessage(own, address, copy));
+  return copies;
+}
+
+/** A message with bytes of its own. */
+export function copyOf({ buffer, start, end }: Message): Message {
+  const bytes = Buffer.from(buffer.subarray(start, end));
+  return new Message(bytes, 0, bytes.length);
+}
+
+function topicOf(destination: Destination): string {
+  switch (destination.kind) {
+    case 'topic':
+      return destination.topic;
+    case 'exchange':
+      return encodeTopicName(destination.exchange.name);
+    case 'temporary':
+      return destination.node.name;
+  }
+}
+
+function derivedAddress({ broker, inbound }: NodeContext, topic: string): string {
+  const { subject, groupId } = inbound;
+  return broker.addressOf({ topic, messageGroup: groupId, keys: [], tag: subject });
+}

@@ -1,0 +1,47 @@
+import type { Broker } from '../../../../core/broker.ts';
+import type { RetryPolicy } from '../../../../core/model/consumer-group.ts';
+import { encodeTopicName } from '../../../../core/model/names.ts';
+import { QUEUE_RETENTION, type Retention } from '../../../../core/model/topic.ts';
+
+/** As other AMQP brokers do: what comes back, comes back at once. */
+export const RETRY_AT_ONCE: RetryPolicy = { attemptsMax: 10, backoff: { kind: 'listed', delaysMs: [0] } };
+
+/** What the core calls a queue: the topic and the group of its name. */
+export interface QueueNames {
+  readonly topic: string;
+  readonly group: string;
+}
+
+/** Point-to-point queues: a topic with one message queue, so that order is total, and the group of its name. */
+export class Queues {
+  private readonly broker: Broker;
+
+  constructor(broker: Broker) {
+    this.broker = broker;
+  }
+
+  /**
+   * The queue, made where it is not there yet. An existing topic of that name is a queue as it is.
+   * @throws BrokerError ILLEGAL_TOPIC, TOPIC_NOT_FOUND, LIMIT_EXCEEDED, ...
+   */
+  async use(queue: string): Promise<QueueNames> {
+    const name = encodeTopicName(queue);
+    await this.useTopic(name, QUEUE_RETENTION);
+    await this.useGroup(name);
+    return { topic: name, group: name };
+  }
+
+  /** A group on a topic. */
+  async useGroup(group: string): Promise<void> {
+    const { groups, options } = this.broker;
+    if (groups.get(group) !== undefined || !options.groups.autoCreate) await groups.use(group);
+    else await groups.put({ name: group, retry: RETRY_AT_ONCE });
+  }
+
+  /** A topic; a new one has a single message queue, because AMQP clients expect the order in which they sent. */
+  async useTopic(topic: string, retention?: Retention): Promise<void> {
+    const { topics, options } = this.broker;
+    if (topics.get(topic) !== undefined || !options.topics.autoCreate) await topics.use(topic);
+    else await topics.put({ queues: 1, ...topics.defaultsOf(topic), name: topic, ...(retention && { retention }) });
+  }
+}

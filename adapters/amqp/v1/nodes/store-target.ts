@@ -1,0 +1,254 @@
+import { BrokerError, type Outcome } from '../../../../core/model/broker-error.ts';
+import type { Message } from '../../../../core/model/message.ts';
+import type { OutgoingMessage, Placed } from '../../../../core/ports/message-engine.ts';
+import {
+  ACCEPTED,
+  RELEASED,
+  type DeliveryState,
+  type Outcome as AmqpOutcome,
+  type Target,
+  type TransactionalState,
+} from '../codec/performatives.ts';
+import { BATCH_MESSAGE_FORMAT, batchedMessages } from '../translate/batched-messages.ts';
+import { LinkError, type IncomingLink, type TargetNode } from '../node.ts';
+import { refusalOf } from './conditions.ts';
+import type { Destination } from './destinations.ts';
+import type { NodeContext } from './node-context.ts';
+import { copiesFor, copyOf, outgoingFor } from './outgoing.ts';
+import type { Publisher } from './publishing.ts';
+import type { TemporaryNode } from './temporary-nodes.ts';
+
+/** Bytes that one link may have on their way to the storage before its client gets no more credit. */
+const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
+/** How long a link waits for room in the storage before it is let in again. */
+const FULL_RETRY_MS = 1_000;
+/** Stands for the id of a transfer that nobody waits for. */
+const SETTLED = -1;
+
+/** One transfer of several messages has one outcome. */
+interface BatchInFlight {
+  remaining: number;
+  failure: AmqpOutcome | undefined;
+}
+
+/** Messages that a client sends: into a topic, a temporary queue, or wherever each of them says. */
+export class StoreTarget implements TargetNode, Publisher {
+  readonly target: Target;
+  readonly maxMessageSize: number;
+  readonly creditMax: number;
+  private readonly context: NodeContext;
+  private readonly link: IncomingLink;
+  /** Undefined: the anonymous terminus (a null address), where each message names its destination. */
+  private readonly destination: Destination | undefined;
+  private readonly onDetached: (() => void) | undefined;
+  private readonly batches = new Map<number, BatchInFlight>();
+  /** Transfers behind one whose destination has to be looked up first: order is kept on a link. */
+  private behind: (() => void)[] | undefined;
+  private resolving: Promise<unknown> = Promise.resolve();
+  private inFlightBytes = 0;
+  private isWithheld = false;
+  private full: Disposable | undefined;
+
+  constructor(
+    context: NodeContext,
+    link: IncomingLink,
+    target: Target,
+    destination: Destination | undefined,
+    onDetached?: () => void,
+  ) {
+    this.context = context;
+    this.link = link;
+    this.target = target;
+    this.destination = destination;
+    this.onDetached = onDetached;
+    this.maxMessageSize = context.options.messageBytesMax;
+    this.creditMax = context.options.linkCredit;
+  }
+
+  deliver(
+    deliveryId: number,
+    settled: boolean,
+    messageFormat: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    state: DeliveryState | undefined,
+  ): void {
+    if (this.behind !== undefined) {
+      this.behind.push(() => this.deliver(deliveryId, settled, messageFormat, buffer, start, end, state));
+      this.expect(state);
+      return;
+    }
+    const id = settled ? SETTLED : deliveryId;
+    try {
+      if (messageFormat === BATCH_MESSAGE_FORMAT)
+        this.takeBatch(id, buffer, batchedMessages(buffer, start, end), state);
+      else this.take(id, buffer, start, end, state);
+    } catch (error) {
+      this.answer(id, this.rejection(error));
+    }
+  }
+
+  stored(deliveryId: number, outgoing: OutgoingMessage, outcome: Outcome<Placed> | undefined): void {
+    this.inFlightBytes -= outgoing.message.bytes;
+    if (outcome?.ok === true) this.answer(deliveryId, ACCEPTED);
+    else {
+      const error = outcome?.error ?? new BrokerError('UNKNOWN_OUTCOME', 'the storage has failed');
+      if (error.code === 'STORE_FULL') this.waitForRoom();
+      this.answer(deliveryId, refusalOf(error));
+    }
+    if (this.full === undefined && this.inFlightBytes < IN_FLIGHT_BYTES_MAX / 2) this.grant();
+  }
+
+  detached(): void {
+    this.full?.[Symbol.dispose]();
+    this.full = undefined;
+    this.onDetached?.();
+  }
+
+  private takeBatch(
+    id: number,
+    buffer: Buffer,
+    messages: readonly (readonly [start: number, end: number])[],
+    state: DeliveryState | undefined,
+  ): void {
+    if (messages.length === 0) return this.answer(id, ACCEPTED);
+    if (id !== SETTLED) this.batches.set(id, { remaining: messages.length, failure: undefined });
+    for (const [start, end] of messages) {
+      try {
+        this.take(id, buffer, start, end, state);
+      } catch (error) {
+        this.answer(id, this.rejection(error));
+      }
+    }
+  }
+
+  private take(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined): void {
+    const { destination = this.addressed(id, buffer, start, end, state) } = this;
+    if (destination !== undefined) this.put(destination, id, buffer, start, end, state);
+  }
+
+  /** The destination a message names; undefined where that is looked up first, and the message comes again then. */
+  private addressed(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined) {
+    this.context.inbound.scan(buffer, start, end);
+    const { to } = this.context.inbound;
+    if (to === undefined) throw new LinkError('amqp:precondition-failed', 'a message without `to` has no destination');
+    const known = this.context.destinations.peek(to);
+    if (known !== undefined) return known;
+    const behind: (() => void)[] = (this.behind = []);
+    this.resolving = this.context.destinations
+      .resolve(to, [])
+      .then((destination) => this.put(destination, id, buffer, start, end, state))
+      .catch((error: unknown) => this.answer(id, this.rejection(error)))
+      .finally(() => {
+        this.behind = undefined;
+        for (const deliver of behind) deliver();
+      });
+    this.expect(state);
+    return undefined;
+  }
+
+  /** The transaction must not end before what waits here has got to it. */
+  private expect(state: DeliveryState | undefined): void {
+    if (state?.kind === 'transactional') this.context.transactions.expect(state.txnId, this.resolving);
+  }
+
+  private put(
+    destination: Destination,
+    id: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    state: DeliveryState | undefined,
+  ): void {
+    const { context, link } = this;
+    const outgoing = outgoingFor(context, destination, buffer, start, end, link.peer);
+    if (destination.kind === 'temporary') this.offer(destination.node, id, outgoing.message, state);
+    else if (destination.kind === 'exchange') this.routeTo(destination, id, outgoing, state);
+    else if (state?.kind === 'transactional') this.answerWith(id, context.transactions.send(link, state, outgoing));
+    else {
+      this.inFlightBytes += outgoing.message.bytes;
+      if (this.inFlightBytes > IN_FLIGHT_BYTES_MAX) this.withhold();
+      context.publishing.publish(this, id, outgoing);
+    }
+  }
+
+  private offer(node: TemporaryNode, id: number, message: Message, state: DeliveryState | undefined): void {
+    if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
+    else {
+      const copy = copyOf(message);
+      const { transactions } = this.context;
+      this.answerWith(
+        id,
+        transactions.sendLater(this.link, state, copy.bytes, () => node.offer(copy)),
+      );
+    }
+  }
+
+  /** To every queue that is bound, all or none of them. */
+  private routeTo(
+    { exchange, key }: Destination & { kind: 'exchange' },
+    id: number,
+    outgoing: OutgoingMessage,
+    state: DeliveryState | undefined,
+  ): void {
+    const { context, link } = this;
+    const copies = copiesFor(context, exchange, key, outgoing);
+    // Nothing is bound: the message would be gone (RabbitMQ answers the same).
+    if (copies.length === 0) this.answer(id, RELEASED);
+    else if (state?.kind === 'transactional') {
+      let answer: TransactionalState | undefined;
+      for (const copy of copies) answer = context.transactions.send(link, state, copy);
+      this.answerWith(id, answer);
+    } else {
+      context.broker.transact(copies, []).then(
+        (outcome) => this.answer(id, outcome.ok ? ACCEPTED : refusalOf(outcome.error)),
+        (error: unknown) => this.answer(id, this.rejection(error)),
+      );
+    }
+  }
+
+  /** Undefined: the link was ended. */
+  private answerWith(id: number, state: DeliveryState | undefined): void {
+    if (state !== undefined) this.answer(id, state);
+  }
+
+  private answer(id: number, state: DeliveryState): void {
+    if (id === SETTLED) return;
+    const batch = this.batches.get(id);
+    if (batch === undefined) return this.link.answer(id, state);
+    if (state.kind === 'rejected') batch.failure ??= state;
+    if (--batch.remaining > 0) return;
+    this.batches.delete(id);
+    this.link.answer(id, batch.failure ?? state);
+  }
+
+  private rejection(error: unknown): AmqpOutcome {
+    return { kind: 'rejected', error: this.context.errorOf(error, 'a message could not be taken in') };
+  }
+
+  private withhold(): void {
+    if (this.isWithheld) return;
+    this.isWithheld = true;
+    this.link.withholdCredit();
+  }
+
+  private grant(): void {
+    if (!this.isWithheld) return;
+    this.isWithheld = false;
+    this.link.grantCredit();
+  }
+
+  private waitForRoom(): void {
+    this.withhold();
+    this.full ??= this.context.broker.clock.schedule(FULL_RETRY_MS, () => {
+      this.full = undefined;
+      this.grant();
+    });
+  }
+}
+
+const QUEUE_FULL: AmqpOutcome = {
+  kind: 'rejected',
+  error: { condition: 'amqp:resource-limit-exceeded', description: 'the temporary queue is full' },
+};

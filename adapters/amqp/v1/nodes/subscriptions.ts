@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto';
+import { LIMITS } from '../../../../core/model/limits.ts';
+import { encodeTopicName } from '../../../../core/model/names.ts';
+import type { Attach, Source } from '../codec/performatives.ts';
+import { LinkError, type OutgoingLink } from '../node.ts';
+import type { NodeContext } from './node-context.ts';
+import { RETRY_AT_ONCE } from './queues.ts';
+
+/** What a subscription is on. Another one under the same name takes its place. */
+export interface SubscriptionTerms {
+  /** As the core names it. */
+  readonly topic: string;
+  /** A filter over addresses, where not everything of the topic is wanted. */
+  readonly address: string | undefined;
+  readonly selector: string | undefined;
+  readonly noLocal: boolean;
+}
+
+/** How long it lives: with its links, for some time after them, or until it is closed. */
+interface Subscription {
+  readonly group: string;
+  readonly isShared: boolean;
+  readonly isDurable: boolean;
+  readonly terms: string;
+  readonly links: Set<OutgoingLink>;
+  /** Seconds after the last link was detached; undefined: never. */
+  expiresAfterS: number | undefined;
+  expiry: Disposable | undefined;
+}
+
+/** The terminus a client gets to see again when it looks its subscription up. */
+interface SubscriptionRecord {
+  readonly terms: string;
+  readonly source: StoredSource;
+  readonly isShared: boolean;
+}
+
+type StoredSource = Pick<Source, 'address' | 'durable' | 'expiryPolicy' | 'timeoutS' | 'capabilities'>;
+
+/**
+ * Subscriptions on topics: each is a consumer group of its own (AMQP 3.5, durable and expiring termini; the capabilities
+ * `shared` and `global` as JMS clients use them).
+ */
+export class Subscriptions {
+  private readonly context: NodeContext;
+  private readonly open = new Map<string, Subscription>();
+
+  constructor(context: NodeContext) {
+    this.context = context;
+  }
+
+  /**
+   * Joins the subscription the attach names; makes it where there is none.
+   * @returns its group, and what to call when the link is gone
+   */
+  async join(
+    link: OutgoingLink,
+    source: Source,
+    terms: SubscriptionTerms,
+  ): Promise<{ readonly group: string; readonly leave: (closed: boolean) => void }> {
+    const isShared = source.capabilities.includes('shared');
+    const isDurable = source.durable > 0 || source.expiryPolicy === 'never';
+    const group = isShared || isDurable ? groupOf(link, source) : this.context.broker.subscriptions.newPassingGroup();
+    const text = JSON.stringify(terms);
+    await this.makeWay(group, isShared, text);
+    const subscription = this.open.get(group) ?? this.add({ group, isShared, isDurable, terms: text });
+    subscription.links.add(link);
+    subscription.expiry?.[Symbol.dispose]();
+    subscription.expiry = undefined;
+    subscription.expiresAfterS = source.expiryPolicy === 'never' ? undefined : source.timeoutS;
+    try {
+      await this.store(subscription, source, terms);
+    } catch (error) {
+      this.forget(subscription, link);
+      throw error;
+    }
+    return { group, leave: (closed) => this.leave(subscription, link, closed) };
+  }
+
+  /** The source of a subscription that a client asks for by name, to end it (JMS unsubscribe). */
+  lookUp(attach: Attach, link: OutgoingLink): Source | undefined {
+    const group = groupOf(link, { capabilities: attach.desiredCapabilities });
+    const record = this.record(group);
+    if (record === undefined) return undefined;
+    return { ...EMPTY_SOURCE, ...record.source };
+  }
+
+  /** Ends the subscription looked up before. */
+  unsubscribe(attach: Attach, link: OutgoingLink): void {
+    const group = groupOf(link, { capabilities: attach.desiredCapabilities });
+    if ((this.open.get(group)?.links.size ?? 0) > 0) return;
+    this.remove(group);
+  }
+
+  isActive(attach: Attach, link: OutgoingLink): boolean {
+    const group = groupOf(link, { capabilities: attach.desiredCapabilities });
+    return (this.open.get(group)?.links.size ?? 0) > 0;
+  }
+
+  /** Ends what is in the way of the one asked for: another link of the same name, or other terms. */
+  private async makeWay(group: string, isShared: boolean, terms: string): Promise<void> {
+    const open = this.open.get(group);
+    if (open !== undefined && open.links.size > 0) {
+      if (open.isShared !== isShared) throw locked('it is in use in another way');
+      if (isShared && open.terms !== terms) throw locked('others use it with another topic or selector');
+      if (!isShared) {
+        const stolen = {
+          condition: 'amqp:link:stolen',
+          description: 'the subscription was taken over by another link',
+        };
+        for (const link of open.links) link.detach(stolen);
+        open.links.clear();
+      }
+    }
+    const record = this.record(group);
+    if (record !== undefined && (record.terms !== terms || record.isShared !== isShared)) {
+      this.open.delete(group);
+      await this.context.broker.subscriptions.delete(group);
+    }
+  }
+
+  private add(made: Pick<Subscription, 'group' | 'isShared' | 'isDurable' | 'terms'>): Subscription {
+    const subscription: Subscription = { ...made, links: new Set(), expiresAfterS: undefined, expiry: undefined };
+    this.open.set(made.group, subscription);
+    return subscription;
+  }
+
+  private async store({ group, isShared, isDurable }: Subscription, source: Source, terms: SubscriptionTerms) {
+    const { address, durable, expiryPolicy, timeoutS, capabilities } = source;
+    const record: SubscriptionRecord = {
+      terms: JSON.stringify(terms),
+      source: { address, durable, expiryPolicy, timeoutS, capabilities },
+      isShared,
+    };
+    const subscription = { group, topic: terms.topic, durable: isDurable, details: JSON.stringify(record) };
+    await this.context.broker.subscriptions.put(subscription, RETRY_AT_ONCE);
+  }
+
+  private leave(subscription: Subscription, link: OutgoingLink, closed: boolean): void {
+    // A link that was stolen has left before.
+    if (!subscription.links.delete(link) || subscription.links.size > 0) return;
+    const { group, isDurable, expiresAfterS } = subscription;
+    if (closed || !isDurable || expiresAfterS === 0) this.remove(group);
+    else if (expiresAfterS !== undefined) {
+      subscription.expiry = this.context.broker.clock.schedule(expiresAfterS * 1000, () => this.remove(group));
+    }
+  }
+
+  private forget(subscription: Subscription, link: OutgoingLink): void {
+    subscription.links.delete(link);
+    if (subscription.links.size === 0) this.open.delete(subscription.group);
+  }
+
+  private remove(group: string): void {
+    this.open.delete(group);
+    this.context.broker.subscriptions.delete(group).catch((error: unknown) => {
+      this.context.log.error({ err: error, group }, 'a subscription could not be deleted');
+    });
+  }
+
+  private record(group: string): SubscriptionRecord | undefined {
+    const details = this.context.broker.subscriptions.get(group)?.details;
+    return details === undefined ? undefined : (JSON.parse(details) as SubscriptionRecord);
+  }
+}
+
+const EMPTY_SOURCE: Source = {
+  kind: 'source',
+  durable: 0,
+  expiryPolicy: 'session-end',
+  timeoutS: 0,
+  dynamic: false,
+  dynamicNodeProperties: new Map(),
+  filters: new Map(),
+  outcomes: [],
+  capabilities: [],
+};
+
+/**
+ * The group of a subscription with a name: container id and link name, or the link name alone for one that all containers
+ * share. Further links of one JMS client carry a counter behind `|`.
+ */
+function groupOf({ name, peer }: OutgoingLink, { capabilities }: { readonly capabilities: readonly string[] }): string {
+  const isShared = capabilities.includes('shared');
+  const [subscription = name] = isShared ? name.split('|') : [name];
+  const owner = capabilities.includes('global') ? '' : peer.containerId;
+  const group = encodeTopicName(owner === '' ? subscription : `${owner}|${subscription}`);
+  if (group.length <= LIMITS.groupNameCharsMax) return group;
+  const digest = createHash('sha256').update(group).digest('hex').slice(0, 32);
+  return `${group.slice(0, LIMITS.groupNameCharsMax - digest.length - 1)}-${digest}`;
+}
+
+function locked(why: string): LinkError {
+  return new LinkError('amqp:resource-locked', `the subscription cannot be joined: ${why}`);
+}

@@ -1,0 +1,47 @@
+import { backoffMs, type RetryPolicy } from '../../../../core/model/consumer-group.ts';
+import type { Delivery, SettleAction } from '../../../../core/ports/message-engine.ts';
+import type { DeliveryState, Modified } from '../codec/performatives.ts';
+
+/** Again at once, at its old place, as if it had never been sent. */
+export const RELEASE: SettleAction = { kind: 'release', delayMs: 0, countAttempt: false };
+const ACK: SettleAction = { kind: 'ack' };
+const FAILED: SettleAction = { kind: 'release', delayMs: 0, countAttempt: true };
+
+interface Circumstances {
+  readonly delivery: Delivery;
+  readonly retry: RetryPolicy | undefined;
+  readonly nowMs: number;
+  /** Azure: what was abandoned counts as an attempt, whatever the client says of it. */
+  readonly countsModified: boolean;
+}
+
+/**
+ * What a client's outcome means for the group (AMQP 3.4, MAPPING.md "Settlement").
+ * @param state undefined: settled without an outcome, which says nothing about whether it was processed
+ */
+export function verdictOf(state: DeliveryState | undefined, circumstances: Circumstances): SettleAction {
+  switch (state?.kind) {
+    case 'accepted':
+      return ACK;
+    case 'released':
+      return RELEASE;
+    case 'rejected':
+      return { kind: 'deadLetter', reason: state.error?.description ?? state.error?.condition ?? 'rejected' };
+    case 'modified':
+      return modified(state, circumstances);
+    default:
+      return FAILED;
+  }
+}
+
+function modified(state: Modified, { delivery, retry, nowMs, countsModified }: Circumstances): SettleAction {
+  // Nobody else of the group is told apart from this link: it is given up by all.
+  if (state.undeliverableHere) return { kind: 'deadLetter', reason: 'undeliverable here' };
+  const deliverAt = state.messageAnnotations?.get('x-opt-delivery-time');
+  const countAttempt = state.deliveryFailed || countsModified;
+  if (deliverAt?.type === 'timestamp' || deliverAt?.type === 'long') {
+    return { kind: 'release', delayMs: Math.max(0, Number(deliverAt.value) - nowMs), countAttempt };
+  }
+  const delayMs = state.deliveryFailed && retry !== undefined ? backoffMs(retry.backoff, delivery.attempt) : 0;
+  return { kind: 'release', delayMs, countAttempt };
+}

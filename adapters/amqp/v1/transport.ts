@@ -1,0 +1,41 @@
+import type { AmqpOptions } from './options.ts';
+
+/** What a connection needs of whatever carries its bytes: TCP, TLS, a WebSocket. */
+export interface ByteStream {
+  /** Bytes handed over and not yet taken by the operating system. */
+  readonly writableLength: number;
+  /** @param written called when the stream has no more use for the chunk */
+  write(chunk: Buffer, written: () => void): boolean;
+  cork(): void;
+  uncork(): void;
+  pause(): unknown;
+  resume(): unknown;
+  /** Closes our side behind everything written so far. */
+  end(): unknown;
+  destroy(): unknown;
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
+  removeListener(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  removeListener(event: 'error', listener: (error: Error) => void): unknown;
+  removeListener(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
+}
+
+/** A connection as the gateway hands it over, with what is known of it before its first byte. */
+export interface Transport {
+  readonly stream: ByteStream;
+  /** The client's, also behind a proxy that says it. */
+  readonly remoteAddress: string;
+  /** Those of the listener; without them, those of the adapter. */
+  readonly options?: AmqpOptions | undefined;
+  /** From the client's verified certificate: who it is. */
+  readonly certificateUser?: string | undefined;
+  /** Asked at `open`: why the listener has no room for the client. */
+  refusal?(): 'quotaExceeded' | 'connectionRateExceeded' | undefined;
+  /**
+   * Takes the stream back after the client has asked for TLS on it (AMQP 5.2) and was answered. The stream is paused and
+   * the adapter listens to it no more; what comes of the handshake is handed over as a new transport.
+   * @param received what came behind the client's header
+   */
+  startTls?(received: Buffer): void;
+}
