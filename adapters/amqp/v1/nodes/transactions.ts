@@ -48,10 +48,6 @@ export class Transactions {
     this.context = context;
   }
 
-  get count(): number {
-    return this.open.size;
-  }
-
   declare(owner: string): Buffer {
     const { clock } = this.context.broker;
     const id = randomBytes(16);
