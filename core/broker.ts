@@ -35,7 +35,7 @@ import {
   type ExchangeType,
 } from './routing/exchanges.ts';
 import { Replay, type ReplayRange, type ReplayStart } from './routing/replay.ts';
-import { replyTopicOf } from './routing/reply-address.ts';
+import { topicOfReplyAddress } from './routing/reply-address.ts';
 import { Routes, type RoutedFields, type RouteRule } from './routing/routes.ts';
 import type { Arrival, ClientSession, SessionState, SessionSubscription } from './sessions/client-session.ts';
 import { ClientSessions, DEFAULT_SESSIONS_OPTIONS, type SessionsOptions } from './sessions/client-sessions.ts';
@@ -197,7 +197,7 @@ export class Broker {
    * @throws BrokerError ILLEGAL_TOPIC, ILLEGAL_ADDRESS
    */
   routeOf(address: string): RoutedFields {
-    const topic = replyTopicOf(address);
+    const topic = topicOfReplyAddress(address);
     if (topic !== undefined) return { topic, keys: [] };
     return this.routes.resolve(address);
   }

@@ -1,6 +1,7 @@
 import type { Broker } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
 import type { Message } from '../../core/model/message.ts';
+import { REPLY_QUEUE_PREFIX } from '../../core/model/names.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { ReasonCode } from './codec/reason-code.ts';
@@ -152,7 +153,7 @@ export class MqttContext {
 
 /** How a device answers to a queue: `$reply/q/<name>`. */
 function isReply(topicName: string): boolean {
-  return topicName.startsWith('$reply/q/');
+  return topicName.startsWith(REPLY_QUEUE_PREFIX);
 }
 
 function live(address: string): PublishTarget {

@@ -5,6 +5,8 @@ import { LIMITS } from './limits.ts';
 const NAME = /^[%|a-zA-Z0-9_-]+$/;
 const DEAD_LETTER_PREFIX = '%DLQ%';
 const RETRY_PREFIX = '%RETRY%';
+/** Of the addresses by which clients of all protocols answer to a queue; its name follows, percent-encoded. */
+export const REPLY_QUEUE_PREFIX = '$reply/q/';
 
 const SYSTEM_TOPICS = new Set([
   'TBW102',

@@ -19,7 +19,7 @@ const INTEGER_MAX = 2n ** 63n;
 
 /** @param at counted from 0 */
 export function sqlError(at: number, reason: string): BrokerError {
-  return new BrokerError('ILLEGAL_FILTER_EXPRESSION', `SQL92 filter, at character ${at + 1}: ${reason}`);
+  return new BrokerError('ILLEGAL_FILTER_EXPRESSION', `filter expression, at character ${at + 1}: ${reason}`);
 }
 
 /**

@@ -1,15 +1,13 @@
-import { encodeTopicName } from '../model/names.ts';
-
-const PREFIX = '$reply/q/';
+import { encodeTopicName, REPLY_QUEUE_PREFIX } from '../model/names.ts';
 
 /**
  * The topic of the queue that an address of the form `$reply/q/<name, percent-encoded>` stands for: how a device answers to a
  * queue. Undefined for every other address.
  */
-export function replyTopicOf(address: string): string | undefined {
-  if (!address.startsWith(PREFIX)) return undefined;
+export function topicOfReplyAddress(address: string): string | undefined {
+  if (!address.startsWith(REPLY_QUEUE_PREFIX)) return undefined;
   try {
-    const queue = decodeURIComponent(address.slice(PREFIX.length));
+    const queue = decodeURIComponent(address.slice(REPLY_QUEUE_PREFIX.length));
     return queue === '' ? undefined : encodeTopicName(queue);
   } catch {
     return undefined;

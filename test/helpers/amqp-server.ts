@@ -5,7 +5,6 @@ import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import { Broker } from '../../core/broker.ts';
 import { ALLOW_ALL } from '../../core/ports/authorizer.ts';
 import type { Logger } from '../../core/ports/logger.ts';
-import type { ConnectionHandler } from '../../gateway/listeners/accepted.ts';
 import { ConnectionLimit } from '../../gateway/listeners/connection-limit.ts';
 import { TcpListener } from '../../gateway/listeners/tcp-listener.ts';
 import { UserAuthenticator, type UserConfig } from '../../gateway/security/user-authenticator.ts';
@@ -28,13 +27,11 @@ interface Settings {
   readonly anonymous?: boolean;
   readonly connectionsMax?: number;
   readonly log?: Logger;
-  /** What stands between listener and adapter. */
-  readonly handler?: (adapter: AmqpAdapter) => ConnectionHandler;
 }
 
 /** The AMQP engine on a free port, over the real core and a memory engine. Its time only passes when a test says so. */
 export async function startAmqpServer(nodes: Nodes, settings: Settings = {}): Promise<AmqpServer> {
-  const { options = {}, users = [], anonymous = false, connectionsMax = 1000, log = SILENT, handler } = settings;
+  const { options = {}, users = [], anonymous = false, connectionsMax = 1000, log = SILENT } = settings;
   const clock = new ManualClock();
   const broker = new Broker(
     {
@@ -63,7 +60,7 @@ export async function startAmqpServer(nodes: Nodes, settings: Settings = {}): Pr
   adapter.start();
   const limits = [new ConnectionLimit(connectionsMax)];
   const address = { host: '127.0.0.1', port: 0, limits };
-  const listener = new TcpListener('amqp', address, handler?.(adapter) ?? adapter, SILENT);
+  const listener = new TcpListener('amqp', address, adapter, SILENT);
   await listener.listen();
   return {
     adapter,

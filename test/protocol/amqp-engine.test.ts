@@ -403,41 +403,6 @@ t.test('headers: what is not taken is answered with what is', async (t) => {
   }
 });
 
-t.test("headers: TLS is the transport's, where it offers it", async (t) => {
-  let received: Buffer | undefined;
-  const nodes = new TestNodes();
-  const server = await startAmqpServer(nodes, {
-    handler: (adapter) => ({
-      handleConnection: ({ stream, remoteAddress }) => {
-        const startTls = (bytes: Buffer): void => {
-          received = bytes;
-          // What follows would be encrypted; here it goes on as it is.
-          if (bytes.length > 0) stream.unshift(bytes);
-          adapter.handleConnection({ stream, remoteAddress, certificateUser: 'device' });
-          stream.resume();
-        };
-        adapter.handleConnection({ stream, remoteAddress, startTls });
-      },
-    }),
-  });
-  t.teardown(() => server.close());
-  const client = await RawAmqpClient.connect(server.port);
-  client.write(PROTOCOL_HEADERS.tls.subarray(0, 5));
-  client.write(PROTOCOL_HEADERS.tls.subarray(5), PROTOCOL_HEADERS.sasl);
-  t.equal((await client.next('header')).protocol, 'tls');
-  t.equal((await client.next('header')).protocol, 'sasl');
-  t.same(received, PROTOCOL_HEADERS.sasl);
-  t.same((await client.next('sasl-mechanisms')).mechanisms, ['EXTERNAL', 'PLAIN', 'ANONYMOUS']);
-  client.sendSasl({ kind: 'sasl-init', mechanism: 'EXTERNAL', initialResponse: Buffer.alloc(0) });
-  t.equal((await client.next('sasl-outcome')).code, 0);
-  client.header('amqp');
-  await client.open();
-  await client.begin();
-  await client.receiver('q');
-  t.same(nodes.source.link.peer.principal, { name: 'device', anonymous: false });
-  await client.close();
-});
-
 t.test('login: PLAIN, SCRAM-SHA-256, ANONYMOUS, and what is refused', async (t) => {
   const nodes = new TestNodes();
   const users = [

@@ -4,7 +4,7 @@ import { FrameDecoder, type FrameHandler } from './codec/frame-decoder.ts';
 import type { DispositionFrame, FlowFrame, TransferFrame } from './codec/hot-frames.ts';
 import type { RarePerformative } from './codec/performative-reader.ts';
 import type { AmqpError, Begin, Open, SaslPerformative } from './codec/performatives.ts';
-import { PROTOCOL_HEADER_BYTES, type HeaderProtocol } from './codec/protocol-header.ts';
+import type { HeaderProtocol } from './codec/protocol-header.ts';
 import { Condition } from './condition.ts';
 import { Entrance, type EntranceHost } from './entrance.ts';
 import { FrameSink } from './frame-sink.ts';
@@ -44,8 +44,6 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   /** By ours. */
   private readonly channels: (Session | undefined)[] = [];
   private remoteChannelMax = 0;
-  /** Bytes of a header that is not whole yet. */
-  private receivedBefore = 0;
   /** Bytes of messages that have begun and not ended. */
   private assemblyBytes = 0;
   private dirtySessions: Session[] = [];
@@ -68,12 +66,6 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   private lingerUntil = Infinity;
   /** Its container id, where it is to have no other connection. */
   private soleContainer: string | undefined;
-  private readonly onData = (chunk: Buffer): void => this.receive(chunk);
-  private readonly onDrain = (): void => this.drained();
-  private readonly onStreamEnd = (): void => this.end('the client closed its side');
-  private readonly onError = (err: Error): void =>
-    this.context.log.debug({ err, client: this.name }, 'AMQP socket error');
-  private readonly onClosed = (): void => this.closed();
 
   constructor(context: AmqpContext, transport: Transport) {
     const { stream, options = context.options } = transport;
@@ -264,19 +256,17 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
 
   private listen(): void {
     const { stream } = this;
-    stream.on('data', this.onData);
-    stream.on('drain', this.onDrain);
-    stream.on('end', this.onStreamEnd);
-    stream.on('error', this.onError);
-    stream.on('close', this.onClosed);
+    stream.on('data', (chunk) => this.receive(chunk));
+    stream.on('drain', () => this.drained());
+    stream.on('end', () => this.end('the client closed its side'));
+    stream.on('error', (err) => this.context.log.debug({ err, client: this.name }, 'AMQP socket error'));
+    stream.on('close', () => this.closed());
   }
 
   private receive(chunk: Buffer): void {
     this.context.readClock();
     try {
       this.decoder.push(chunk);
-      if (this.entrance.isTlsDue) this.beginTls(chunk.subarray(PROTOCOL_HEADER_BYTES - this.receivedBefore));
-      else if (this.receivedBefore < PROTOCOL_HEADER_BYTES) this.receivedBefore += chunk.length;
     } catch (error) {
       this.failed(error);
     }
@@ -291,21 +281,6 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     }
     log.error({ err: error, client: this.name }, 'AMQP connection failed');
     return this.fail(Condition.internalError, 'internal error');
-  }
-
-  /** AMQP 5.2.1: the header is answered, and the handshake follows. */
-  private beginTls(received: Buffer): void {
-    const { stream, context, transport } = this;
-    this.output.flush();
-    this.phase = 'closed';
-    stream.pause();
-    stream.removeListener('data', this.onData);
-    stream.removeListener('drain', this.onDrain);
-    stream.removeListener('end', this.onStreamEnd);
-    stream.removeListener('error', this.onError);
-    stream.removeListener('close', this.onClosed);
-    context.remove(this);
-    transport.startTls!(received);
   }
 
   private onOpen(open: Open): void {

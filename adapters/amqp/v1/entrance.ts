@@ -18,16 +18,13 @@ export interface EntranceHost {
   end(reason: string): void;
 }
 
-/** How a client comes in: protocol headers (AMQP 2.2, 5.2) and SASL (5.3), one after the other or all in one packet. */
+/** How a client comes in: protocol headers (AMQP 2.2) and SASL (5.3), one after the other or all in one packet. */
 export class Entrance {
   /** Who the client is, as soon as that is known. */
   principal: Principal | undefined;
   /** Headers and login are through: frames may be written, and an open may come. */
   isThrough = false;
-  /** The client wants to speak TLS from here on, and has been answered. */
-  isTlsDue = false;
   private readonly host: EntranceHost;
-  private readonly transport: Transport;
   private readonly writer: FrameSink;
   private readonly decoder: FrameDecoder;
   private readonly login: Login;
@@ -35,7 +32,6 @@ export class Entrance {
 
   constructor(host: EntranceHost, transport: Transport, writer: FrameSink, decoder: FrameDecoder) {
     this.host = host;
-    this.transport = transport;
     this.writer = writer;
     this.decoder = decoder;
     this.login = new Login(host.context.broker, host.options.saslMechanisms, transport.certificateUser);
@@ -55,7 +51,6 @@ export class Entrance {
       case 'amqp':
         return this.host.holdFor(this.login.withoutSasl(), (principal) => this.comesWithoutSasl(principal));
       case 'tls':
-        return this.transport.startTls === undefined ? this.refuse(PROTOCOL_HEADERS.sasl) : this.beginTls();
       case 'unknown':
         return this.refuse(PROTOCOL_HEADERS.sasl);
     }
@@ -89,12 +84,6 @@ export class Entrance {
   private letThrough(): void {
     this.isThrough = true;
     this.write(PROTOCOL_HEADERS.amqp);
-  }
-
-  private beginTls(): void {
-    this.write(PROTOCOL_HEADERS.tls);
-    this.decoder.close();
-    this.isTlsDue = true;
   }
 
   private loggedIn({ answer, principal }: LoginStep): void {

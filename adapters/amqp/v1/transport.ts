@@ -16,12 +16,9 @@ export interface ByteStream {
   on(event: 'data', listener: (chunk: Buffer) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
-  removeListener(event: 'data', listener: (chunk: Buffer) => void): unknown;
-  removeListener(event: 'error', listener: (error: Error) => void): unknown;
-  removeListener(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
 }
 
-/** A connection as the gateway hands it over, with what is known of it before its first byte. */
+/** A connection as the gateway hands it over, behind TLS and its header (AMQP 5.2), with what is known of it by then. */
 export interface Transport {
   readonly stream: ByteStream;
   /** The client's, also behind a proxy that says it. */
@@ -32,10 +29,4 @@ export interface Transport {
   readonly certificateUser?: string | undefined;
   /** Asked at `open`: why the listener has no room for the client. */
   refusal?(): 'quotaExceeded' | 'connectionRateExceeded' | undefined;
-  /**
-   * Takes the stream back after the client has asked for TLS on it (AMQP 5.2) and was answered. The stream is paused and
-   * the adapter listens to it no more; what comes of the handshake is handed over as a new transport.
-   * @param received what came behind the client's header
-   */
-  startTls?(received: Buffer): void;
 }

@@ -27,7 +27,6 @@ export class Publishing {
   private batch = new Batch();
   private scheduled = false;
   private running = 0;
-  private onDrained: (() => void) | undefined;
 
   /** @param onAllStored called when nothing is on its way: the broker is done with the bytes of the messages */
   constructor(broker: Broker, log: Logger, onAllStored: () => void) {
@@ -51,13 +50,6 @@ export class Publishing {
     }
   }
 
-  /** Resolves when everything published so far is stored or refused. */
-  drained(): Promise<void> {
-    if (this.batch.outgoing.length > 0) this.send();
-    if (this.running === 0) return Promise.resolve();
-    return new Promise((resolve) => (this.onDrained = resolve));
-  }
-
   private send(): void {
     const { batch } = this;
     this.batch = new Batch();
@@ -75,8 +67,6 @@ export class Publishing {
     for (let i = 0; i < publishers.length; i++) {
       publishers[i]!.stored(deliveryIds[i]!, outgoing[i]!, outcomes[i]);
     }
-    if (--this.running > 0) return;
-    if (this.batch.outgoing.length === 0) this.onAllStored();
-    this.onDrained?.();
+    if (--this.running === 0 && this.batch.outgoing.length === 0) this.onAllStored();
   }
 }

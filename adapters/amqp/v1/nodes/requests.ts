@@ -1,11 +1,10 @@
-import type { Attach, DeliveryState, Source, Target } from '../codec/performatives.ts';
 import { CodecError } from '../codec/codec-error.ts';
-import type { AmqpMap } from '../codec/performatives.ts';
+import { ACCEPTED, type AmqpMap, type Attach } from '../codec/performatives.ts';
+import type { DeliveryState, Source, Target } from '../codec/performatives.ts';
 import type { AmqpValue } from '../codec/values.ts';
 import type { IncomingLink, OutgoingLink, SourceNode, TargetNode } from '../node.ts';
-import { ACCEPTED } from '../codec/performatives.ts';
-import { encodeResponse, readRequest, type Request, type Response } from './request-message.ts';
 import type { NodeContext } from './node-context.ts';
+import { encodeResponse, readRequest, type Request, type Response } from './request-message.ts';
 
 const CREDIT_MAX = 32;
 /** Answers that a client has given no credit for; beyond it the oldest are dropped, as they would be by any queue's limit. */

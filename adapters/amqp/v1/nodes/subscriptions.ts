@@ -16,7 +16,7 @@ export interface SubscriptionTerms {
   readonly noLocal: boolean;
 }
 
-/** How long it lives: with its links, for some time after them, or until it is closed. */
+/** One that is in use, or was in this process: it lives with its links, for some time after them, or until it is closed. */
 interface Subscription {
   readonly group: string;
   readonly isShared: boolean;

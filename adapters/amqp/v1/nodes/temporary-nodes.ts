@@ -26,10 +26,6 @@ export class TemporaryNodes {
     this.options = options;
   }
 
-  get count(): number {
-    return this.nodes.size;
-  }
-
   get(name: string): TemporaryNode | undefined {
     return this.nodes.get(name)?.node;
   }

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { BrokerError, failed, succeeded, type Outcome as BrokerOutcome } from '../../../../core/model/broker-error.ts';
-import { Message } from '../../../../core/model/message.ts';
 import { OutgoingMessage, type Receipt, type SettleAction } from '../../../../core/ports/message-engine.ts';
 import { ACCEPTED, type AmqpError, type Outcome, type TransactionalState } from '../codec/performatives.ts';
 import type { Link } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
+import { copyOf } from './outgoing.ts';
 
 /** AMQP 4.5.6. */
 const UNKNOWN_ID = 'amqp:transaction:unknown-id';
@@ -48,10 +48,6 @@ export class Transactions {
     this.context = context;
   }
 
-  get count(): number {
-    return this.open.size;
-  }
-
   declare(owner: string): Buffer {
     const { clock } = this.context.broker;
     const id = randomBytes(16);
@@ -67,14 +63,10 @@ export class Transactions {
   send(link: Link, { txnId }: TransactionalState, outgoing: OutgoingMessage): TransactionalState | undefined {
     const transaction = this.find(link, txnId);
     if (transaction === undefined) return undefined;
-    // The bytes belong to whoever took the message in, for as long as a send takes.
-    const { message } = outgoing;
-    const bytes = Buffer.from(message.buffer.subarray(message.start, message.end));
-    this.grow(transaction, bytes.length);
-    if (transaction.broken === undefined) {
-      const copy = new Message(bytes, 0, bytes.length);
-      transaction.sends.push(new OutgoingMessage(outgoing.topic, outgoing.address, copy));
-    }
+    const { topic, address, message } = outgoing;
+    this.grow(transaction, message.bytes);
+    // A copy: the bytes belong to whoever took the message in, for as long as a send takes.
+    if (transaction.broken === undefined) transaction.sends.push(new OutgoingMessage(topic, address, copyOf(message)));
     return this.taken(transaction);
   }
 

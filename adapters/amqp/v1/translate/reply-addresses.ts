@@ -1,9 +1,10 @@
+import { REPLY_QUEUE_PREFIX } from '../../../../core/model/names.ts';
+
 /**
  * How reply addresses cross. The core has the text an MQTT device can publish to: an AMQP queue reads `$reply/q/<name>`, an
  * address below a topic is that address, anything else AMQP knows reads `$reply/a/<address>`. The other way round, the address
  * of a device is `/topics/<topic>/<address>`. Names are percent-encoded where they stand in a path.
  */
-const QUEUE_PREFIX = '$reply/q/';
 const ADDRESS_PREFIX = '$reply/a/';
 
 /** `/queues/q`, RabbitMQ's older `/queue/q` and `/amq/queue/q`: the rest of the path is percent-encoded in the first only. */
@@ -20,7 +21,9 @@ export function replyTopicOf(address: string): string {
   const decoded = topic === undefined ? alone?.[2] : decodePath(topic);
   if (decoded !== undefined && isTopicName(decoded) && !decoded.startsWith('$reply/')) return decoded;
   const queue = queueOf(address);
-  return queue === undefined ? ADDRESS_PREFIX + encodeURIComponent(address) : QUEUE_PREFIX + encodeURIComponent(queue);
+  return queue === undefined
+    ? ADDRESS_PREFIX + encodeURIComponent(address)
+    : REPLY_QUEUE_PREFIX + encodeURIComponent(queue);
 }
 
 /**
@@ -28,8 +31,8 @@ export function replyTopicOf(address: string): string {
  * @param topicOf the topic an address belongs to
  */
 export function replyAddressOf(replyTo: string, topicOf: (address: string) => string): string {
-  if (replyTo.startsWith(QUEUE_PREFIX)) {
-    const queue = decodePath(replyTo.slice(QUEUE_PREFIX.length));
+  if (replyTo.startsWith(REPLY_QUEUE_PREFIX)) {
+    const queue = decodePath(replyTo.slice(REPLY_QUEUE_PREFIX.length));
     if (queue !== undefined && queue !== '') return `/queues/${encodeURIComponent(queue)}`;
   } else if (replyTo.startsWith(ADDRESS_PREFIX)) {
     const address = decodePath(replyTo.slice(ADDRESS_PREFIX.length));
