@@ -1,7 +1,7 @@
 import type { Broker } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
 import type { Message } from '../../core/model/message.ts';
-import { REPLY_QUEUE_PREFIX } from '../../core/model/names.ts';
+import { REPLY_QUEUE_PREFIX, TEMPORARY_QUEUE_PREFIX } from '../../core/model/names.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { ReasonCode } from './codec/reason-code.ts';
@@ -141,7 +141,11 @@ export class MqttContext {
     if (delayed !== undefined && broker.delayMsMax === 0) return nowhere(REASON_OF.UNSUPPORTED);
     if (delayMs > broker.delayMsMax) return nowhere(ReasonCode.topicNameInvalid);
     try {
-      if (isReply(address) && broker.isListenedTo(address)) return live(address);
+      if (isReply(address)) {
+        if (broker.isListenedTo(address)) return live(address);
+        // Whoever asked has gone, and nobody else will ever read there.
+        if (isTemporaryReply(address)) return nowhere(ReasonCode.noMatchingSubscribers);
+      }
       const fields = broker.routeOf(address);
       return { topic: fields.topic, address, addition: additionOf(fields, address, delayMs), refusal: 0 };
     } catch (error) {
@@ -154,6 +158,10 @@ export class MqttContext {
 /** How a device answers to a queue: `$reply/q/<name>`. */
 function isReply(topicName: string): boolean {
   return topicName.startsWith(REPLY_QUEUE_PREFIX);
+}
+
+function isTemporaryReply(topicName: string): boolean {
+  return topicName.startsWith(REPLY_QUEUE_PREFIX + TEMPORARY_QUEUE_PREFIX);
 }
 
 function live(address: string): PublishTarget {

@@ -7,6 +7,8 @@ const DEAD_LETTER_PREFIX = '%DLQ%';
 const RETRY_PREFIX = '%RETRY%';
 /** Of the addresses by which clients of all protocols answer to a queue; its name follows, percent-encoded. */
 export const REPLY_QUEUE_PREFIX = '$reply/q/';
+/** How the names of queues begin that live as long as the link that made them; nothing is stored for one that is gone. */
+export const TEMPORARY_QUEUE_PREFIX = 'temporary-';
 
 const SYSTEM_TOPICS = new Set([
   'TBW102',

@@ -77,7 +77,7 @@ export class Destinations {
         return this.exchange(node.exchange, node.key);
       case 'address': {
         const routed = broker.routeOf(node.address);
-        await broker.topics.use(routed.topic);
+        await queues.useTopic(routed.topic);
         return topicDestination(routed.topic, node.address, routed);
       }
       default:
