@@ -44,6 +44,11 @@ export class LeaseRenewal {
     this.clock = clock;
   }
 
+  /** Whether no message is noted here. */
+  get isEmpty(): boolean {
+    return this.leases.size === 0;
+  }
+
   /** @param owner whoever may go away: a client id */
   add(deliveries: readonly Delivery[], owner: string): void {
     const since = this.clock.now();

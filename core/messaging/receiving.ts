@@ -16,6 +16,8 @@ export interface ReceiveCall {
   readonly filter: FilterExpression;
   /** Demand: at most this many messages. */
   readonly max: number;
+  /** Messages come while those before them have fewer bytes together. */
+  readonly bytesMax?: number;
   readonly waitMs: number;
   readonly leaseMs: number;
   readonly attemptId?: string;
@@ -25,8 +27,10 @@ export interface ReceiveCall {
   readonly renewFor?: string;
 }
 
+/** Messages of one receive; a protocol may have a lower limit of its own. */
+const RECEIVE_MAX = 1_024;
 /** Bytes of one receive; the rest comes with the next one. */
-const RECEIVE_BYTES_MAX = LIMITS.receiveBatchMax * LIMITS.bodyBytesMax;
+const RECEIVE_BYTES_MAX = 128 * 1024 * 1024;
 
 /** Hands messages to consumer groups under a lease, and takes the verdict on them. */
 export class Receiving {
@@ -80,8 +84,8 @@ export class Receiving {
       const request = {
         ...call,
         source: source ?? call.source,
-        max: Math.min(call.max, LIMITS.receiveBatchMax),
-        bytesMax: RECEIVE_BYTES_MAX,
+        max: Math.min(call.max, RECEIVE_MAX),
+        bytesMax: Math.min(call.bytesMax ?? RECEIVE_BYTES_MAX, RECEIVE_BYTES_MAX),
         waitMs,
       };
       const received = await this.engine.receive(request, signal);
@@ -97,12 +101,13 @@ export class Receiving {
 
   /** Verdicts, one outcome each, when durable. */
   async settle(batch: readonly Settlement[]): Promise<Outcome<Settled>[]> {
-    for (const { receipt } of batch) this.renewal.remove(receipt);
+    this.settled(batch);
     return this.engine.settle(batch);
   }
 
   /** The verdicts were carried out elsewhere, as part of a transaction. */
   settled(batch: readonly Settlement[]): void {
+    if (this.renewal.isEmpty) return;
     for (const { receipt } of batch) this.renewal.remove(receipt);
   }
 

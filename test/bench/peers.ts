@@ -44,7 +44,7 @@ export type RunningPeer = {
   stop: () => Promise<void>;
 };
 
-const startDeadlineMs = 15_000;
+const startDeadlineMs = 60_000;
 const stopDeadlineMs = 5_000;
 const pageBytes = 4096;
 /** Linux reports process times in USER_HZ, which is 100 on every architecture Node.js runs on. */

@@ -103,6 +103,8 @@ export interface OutgoingLink extends Link {
     messageFormat?: number,
     tag?: Buffer,
   ): void;
+  /** The `kept` of what was sent and has no verdict yet, oldest first. */
+  unsettled(): Iterable<unknown>;
   /** Asks for `pull` in this turn, where there is room. */
   ready(): void;
   /** Everything that was there when `drain` was called is sent: the rest of the credit is given back. */

@@ -80,6 +80,10 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.session.deliveries.send(this, kept, head, headEnd, buffer, start, end, messageFormat, tag);
   }
 
+  unsettled(): Iterable<unknown> {
+    return this.unsettledCount === 0 ? [] : this.session.deliveries.unsettled.of(this, this.unsettledCount);
+  }
+
   ready(): void {
     if (this.isReady || this.credit.credit === 0 || this.phase !== 'attached') return;
     this.isReady = true;

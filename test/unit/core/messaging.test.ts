@@ -81,6 +81,16 @@ void t.test('a change that is being made does not take the place of a new topic'
   t.equal(topics.list().length, 2);
 });
 
+void t.test('a receive takes what is asked for, as long as it has fewer bytes than said', async (t) => {
+  const { receiving, sending } = await setUp(t);
+  await sending.send(Array.from({ length: 1_100 }, (_, i) => made('t', 'x', { messageGroup: `${i % 2}` })));
+  const take = async (changes: object) => (await receiving.receive(call('t', changes), NEVER_ABORTED)).length;
+  t.equal(await take({ max: 3, bytesMax: 1 }), 1);
+  t.equal(await take({ max: 75 }), 75);
+  t.equal(await take({ max: 2_000 }), 1_024);
+  t.equal(await take({ max: 2_000 }), 0);
+});
+
 void t.test('groups are created on first use where allowed', async (t) => {
   const { groups } = await setUp(t, { countMax: 1 });
   t.match(await groups.use('g'), { order: 'concurrent', retry: { attemptsMax: 17 } });

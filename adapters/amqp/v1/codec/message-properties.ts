@@ -1,3 +1,4 @@
+import { NO_BYTES } from './bytes.ts';
 import { Reader, readValue } from './reader.ts';
 import type { SectionRange } from './sections.ts';
 import type { AmqpValue } from './values.ts';
@@ -26,6 +27,8 @@ export const PROPERTY_COUNT = 13;
 export class PropertyRanges {
   readonly starts = new Int32Array(PROPERTY_COUNT).fill(-1);
   readonly ends = new Int32Array(PROPERTY_COUNT).fill(-1);
+  /** What finds them. */
+  readonly reader = new Reader(NO_BYTES, 0, 0);
 }
 
 /**
@@ -37,13 +40,13 @@ export function scanProperties(
   { isPresent, valueStart, end }: SectionRange,
   ranges: PropertyRanges,
 ): void {
-  const { starts, ends } = ranges;
+  const { starts, ends, reader } = ranges;
   if (!isPresent) {
     starts.fill(-1);
     ends.fill(-1);
     return;
   }
-  const reader = new Reader(buffer, valueStart, end);
+  reader.reset(buffer, valueStart, end);
   reader.enter('properties', PROPERTY_COUNT);
   for (let index = 0; index < PROPERTY_COUNT; index++) {
     if (reader.has('properties')) {

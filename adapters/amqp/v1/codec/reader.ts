@@ -1,6 +1,6 @@
 import { readUint16, readUint32 } from './bytes.ts';
 import { decodeError } from './codec-error.ts';
-import { Code, sizeBytesOf, TYPE_OF, widthOf } from './constructors.ts';
+import { Code, SIZED, sizeBytesOf, skipOf, TYPE_OF, widthOf } from './constructors.ts';
 import type { AmqpMap } from './performatives.ts';
 import { DEPTH_MAX, hex, ScalarReader, truncated, wrongType } from './scalar-reader.ts';
 import type { AmqpValue } from './values.ts';
@@ -238,11 +238,10 @@ export class Reader extends ScalarReader {
   }
 
   #skipBehind(code: number, what: string): void {
-    if (TYPE_OF[code] === undefined)
-      throw decodeError(`${what} has the constructor 0x${hex(code)}, which there is not`);
-    const sizeBytes = sizeBytesOf(code);
-    const size = sizeBytes === 0 ? widthOf(code) : this.sizeOf(sizeBytes, what);
-    this.take(size, what);
+    let bytes = skipOf(code);
+    if (bytes < 0) throw decodeError(`${what} has the constructor 0x${hex(code)}, which there is not`);
+    if (bytes > SIZED) bytes = this.sizeOf(bytes === SIZED + 1 ? 1 : 4, what);
+    this.take(bytes, what);
   }
 }
 

@@ -1,3 +1,4 @@
+import { NO_BYTES } from './bytes.ts';
 import { decodeError } from './codec-error.ts';
 import { Code } from './constructors.ts';
 import { Descriptor, NAMES } from './descriptors.ts';
@@ -36,6 +37,8 @@ export class MessageSections {
   bodyKind: BodyKind = 'none';
   /** How many sections the body has. */
   bodySections = 0;
+  /** What finds them. */
+  readonly reader = new Reader(NO_BYTES, 0, 0);
 }
 
 /** By descriptor, from that of `data` on. */
@@ -48,7 +51,8 @@ const BODY_KINDS: readonly BodyKind[] = ['data', 'sequence', 'value'];
  */
 export function scanSections(buffer: Buffer, start: number, end: number, sections: MessageSections): void {
   clear(sections);
-  const reader = new Reader(buffer, start, end);
+  const { reader } = sections;
+  reader.reset(buffer, start, end);
   let previous = 0;
   while (reader.at < end) {
     const sectionStart = reader.at;

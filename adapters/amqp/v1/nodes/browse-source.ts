@@ -105,7 +105,7 @@ export class BrowseSource implements SourceNode {
     if (this.isDetached || next === position.next) return false;
     position.next = next;
     const nowMs = this.context.broker.clock.now();
-    for (const message of messages) if (!message.isExpired(nowMs) && this.isWanted(message)) this.send(message);
+    for (const message of messages) if (!message.isExpired(nowMs) && this.isWanted(message)) this.send(message, nowMs);
     return true;
   }
 
@@ -113,7 +113,7 @@ export class BrowseSource implements SourceNode {
     return this.filter === undefined || this.filter(message, () => this.context.broker.view(message));
   }
 
-  private send(message: StoredMessage): void {
-    this.context.send(this.link, undefined, message, 1);
+  private send(message: StoredMessage, nowMs: number): void {
+    this.context.send(this.link, undefined, message, 1, nowMs);
   }
 }

@@ -1,6 +1,7 @@
-import type { Exchange, RoutedFields } from '../../../../core/broker.ts';
+import type { Broker, Exchange, RoutedFields } from '../../../../core/broker.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
 import { LinkError } from '../node.ts';
+import type { AddedFields } from '../translate/inbound-translator.ts';
 import { parseAddress, type NodeAddress } from './address.ts';
 import type { NodeContext } from './node-context.ts';
 import type { TemporaryNode } from './temporary-nodes.ts';
@@ -10,12 +11,13 @@ export type Destination =
   | {
       readonly kind: 'topic';
       readonly topic: string;
-      /** Undefined: the message's fields make one up. */
-      readonly address: string | undefined;
+      readonly address: string;
       /** The same as bytes. */
-      readonly addressBytes: Buffer | undefined;
+      readonly addressBytes: Buffer;
+      /** It is that of a message that says nothing of it; the fields of others make one up. */
+      readonly isDerived: boolean;
       /** What the route of the address says of its messages. */
-      readonly routed: RoutedFields | undefined;
+      readonly added: AddedFields | undefined;
     }
   /** As its bindings say, which may change at any time. */
   | { readonly kind: 'exchange'; readonly exchange: Exchange; readonly key: string | undefined }
@@ -67,7 +69,7 @@ export class Destinations {
         const made = temporary.get(node.queue);
         if (made !== undefined) return { kind: 'temporary', node: made };
         const { topic } = await queues.use(node.queue);
-        return topicDestination(topic, undefined, undefined);
+        return topicDestination(broker, topic);
       }
       case 'topic':
         return this.topic(node.topic, node.address);
@@ -78,7 +80,7 @@ export class Destinations {
       case 'address': {
         const routed = broker.routeOf(node.address);
         await queues.useTopic(routed.topic);
-        return topicDestination(routed.topic, node.address, routed);
+        return topicDestination(broker, routed.topic, node.address, routed);
       }
       default:
         throw new LinkError('amqp:not-allowed', `messages cannot be sent to ${JSON.stringify(text)}`);
@@ -88,7 +90,7 @@ export class Destinations {
   private async topic(name: string, address: string | undefined): Promise<Destination> {
     const topic = encodeTopicName(name);
     await this.context.queues.useTopic(topic);
-    return topicDestination(topic, address === '' ? undefined : address, undefined);
+    return topicDestination(this.context.broker, topic, address === '' ? undefined : address);
   }
 
   /** A name that nobody declared is that of a topic, and its routing key the address. */
@@ -98,11 +100,15 @@ export class Destinations {
   }
 }
 
+/** @param given the address, where it says one */
 function topicDestination(
+  broker: Broker,
   topic: string,
-  address: string | undefined,
-  routed: RoutedFields | undefined,
+  given?: string,
+  routed?: RoutedFields,
 ): Destination & { kind: 'topic' } {
-  const addressBytes = address === undefined ? undefined : Buffer.from(address, 'utf8');
-  return { kind: 'topic', topic, address, addressBytes, routed };
+  const address = given ?? broker.addressOf({ topic, keys: [] });
+  const addressBytes = Buffer.from(address, 'utf8');
+  const added = routed && { routed };
+  return { kind: 'topic', topic, address, addressBytes, isDerived: given === undefined, added };
 }

@@ -1,6 +1,7 @@
 import type { FilterExpression } from '../../../../core/model/filter.ts';
 import type { Source as MessageSource } from '../../../../core/model/topic.ts';
 import type { Delivery, Selector, SettleAction } from '../../../../core/ports/message-engine.ts';
+import type { LeaseHolder } from '../../../../core/broker.ts';
 import type { DeliveryState, Source } from '../codec/performatives.ts';
 import type { OutgoingLink, SourceNode } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
@@ -26,17 +27,19 @@ export interface Reading {
 const LEASE_MS = 60_000;
 /** A source that waits is asked again after this, which costs next to nothing. */
 const WAIT_MS = 60_000;
-/** What one receive brings at most. */
-const RECEIVE_MAX = 256;
+/** What one receive brings at most: what there is no room for when it comes goes back, which is work for nothing. */
+const RECEIVE_MAX = 1_024;
+const RECEIVE_BYTES_MAX = 512 * 1024;
 
 /** Messages of a consumer group: leased as the link has room for them, settled as the client says. */
-export class LeasedSource implements SourceNode {
+export class LeasedSource implements SourceNode, LeaseHolder {
   readonly source: Source;
   private readonly context: NodeContext;
   private readonly link: OutgoingLink;
   private readonly reading: Reading;
   private readonly select: Selector | undefined;
-  private receiving: AbortController | undefined;
+  private abort = new AbortController();
+  private isReceiving = false;
   private isDraining = false;
   private isDetached = false;
   private readonly membership: Disposable;
@@ -49,28 +52,33 @@ export class LeasedSource implements SourceNode {
     this.reading = reading;
     this.select = reading.selector && context.broker.selector(reading.selector);
     this.membership = context.addConsumer(reading.group);
+    context.leases.add(this);
   }
 
   pull(): void {
-    if (this.receiving === undefined && this.link.room > 0) this.receive();
+    if (!this.isReceiving && this.link.room > 0) this.receive();
   }
 
   drain(): void {
     this.isDraining = true;
     // A wait ends; a look that does not wait follows it, and that says whether something is there.
-    if (this.receiving !== undefined) this.receiving.abort();
+    if (this.isReceiving) this.abort.abort();
     else this.pull();
   }
 
   outcome(kept: unknown, state: DeliveryState | undefined): void {
     const delivery = kept as Delivery;
     const { context, link } = this;
-    if (state?.kind === 'transactional') {
-      context.transactions.retire(link, state, delivery.receipt, (outcome) => this.verdict(delivery, outcome));
+    if (state?.kind === 'accepted') {
+      context.forgetAnnotations(delivery);
+      context.settling.settle(delivery.receipt, ACK);
       return;
     }
-    if (state?.kind === 'accepted') context.forgetAnnotations(delivery);
-    else if (state?.kind === 'modified' && state.messageAnnotations !== undefined) {
+    if (state?.kind === 'transactional') {
+      context.transactions.retire(link, state, delivery, (outcome) => this.verdict(delivery, outcome));
+      return;
+    }
+    if (state?.kind === 'modified' && state.messageAnnotations !== undefined) {
       context.keepAnnotations(delivery, state.messageAnnotations);
     }
     context.settling.settle(delivery.receipt, this.verdict(delivery, state));
@@ -79,10 +87,15 @@ export class LeasedSource implements SourceNode {
   detached(closed: boolean, isClean: boolean, unsettled: readonly unknown[]): void {
     this.isDetached = true;
     this.membership[Symbol.dispose]();
-    this.receiving?.abort();
+    this.context.leases.delete(this);
+    this.abort.abort();
     const back = isClean ? RELEASE : RELEASE_COUNTED;
     for (const delivery of unsettled as readonly Delivery[]) this.context.settling.settle(delivery.receipt, back);
     this.reading.onDetached?.(closed);
+  }
+
+  held(): Iterable<Delivery> {
+    return this.link.unsettled() as Iterable<Delivery>;
   }
 
   private verdict(delivery: Delivery, state: DeliveryState | undefined): SettleAction {
@@ -97,41 +110,43 @@ export class LeasedSource implements SourceNode {
 
   private receive(): void {
     const { context, link, reading } = this;
-    const abort = new AbortController();
-    this.receiving = abort;
+    if (this.abort.signal.aborted) this.abort = new AbortController();
+    const { signal } = this.abort;
+    this.isReceiving = true;
     const call = {
       group: reading.group,
       source: reading.from,
       filter: reading.filter,
       ...(this.select !== undefined && { select: this.select }),
       max: Math.min(Math.max(link.room, 0), RECEIVE_MAX),
+      bytesMax: RECEIVE_BYTES_MAX,
       waitMs: this.isDraining ? 0 : WAIT_MS,
       leaseMs: LEASE_MS,
-      renewFor: link.peer.owner,
     };
-    context.broker.receive(call, abort.signal).then(
-      (deliveries) => this.received(deliveries, abort),
+    context.broker.receive(call, signal).then(
+      (deliveries) => this.received(deliveries, signal),
       (error: unknown) => this.failed(error),
     );
   }
 
-  private received(deliveries: readonly Delivery[], abort: AbortController): void {
-    this.receiving = undefined;
+  private received(deliveries: readonly Delivery[], signal: AbortSignal): void {
+    this.isReceiving = false;
     const { link, context } = this;
+    const nowMs = context.broker.clock.now();
     for (const delivery of deliveries) {
       // Gone, or its credit taken back meanwhile.
       if (this.isDetached || link.room <= 0) context.settling.settle(delivery.receipt, RELEASE);
-      else this.send(delivery);
+      else this.send(delivery, nowMs);
     }
     if (this.isDetached) return;
-    const isEmpty = deliveries.length === 0 && !abort.signal.aborted;
+    const isEmpty = deliveries.length === 0 && !signal.aborted;
     if (this.isDraining && (isEmpty || link.isSpent)) {
       this.isDraining = false;
       link.drained();
     } else if (link.room > 0) this.receive();
   }
 
-  private send(delivery: Delivery): void {
+  private send(delivery: Delivery, nowMs: number): void {
     const { context, link, reading } = this;
     const { message, attempt, receipt } = delivery;
     if (reading.noLocal === true && message.publisher === link.peer.containerId) {
@@ -140,11 +155,11 @@ export class LeasedSource implements SourceNode {
     }
     if (link.isPresettled) context.settling.settle(receipt, ACK);
     const tag = reading.azure === true ? context.lockToken() : undefined;
-    context.send(link, delivery, message, attempt, context.annotationsOf(delivery), tag);
+    context.send(link, delivery, message, attempt, nowMs, context.annotationsOf(delivery), tag);
   }
 
   private failed(error: unknown): void {
-    this.receiving = undefined;
+    this.isReceiving = false;
     if (this.isDetached) return;
     this.link.detach(this.context.errorOf(error, 'a link cannot be read from'));
   }

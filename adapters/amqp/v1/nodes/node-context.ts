@@ -9,6 +9,7 @@ import { InboundTranslator } from '../translate/inbound-translator.ts';
 import { OutboundTranslator } from '../translate/outbound-translator.ts';
 import { amqpErrorOf } from './conditions.ts';
 import { Destinations } from './destinations.ts';
+import { HeldLeases } from './held-leases.ts';
 import type { NodeOptions } from './node-options.ts';
 import { Management } from './management.ts';
 import { Publishing } from './publishing.ts';
@@ -28,6 +29,7 @@ export class NodeContext {
   readonly outbound: OutboundTranslator;
   readonly publishing: Publishing;
   readonly settling: Settling;
+  readonly leases: HeldLeases;
   readonly queues: Queues;
   readonly destinations: Destinations;
   readonly subscriptions: Subscriptions;
@@ -52,6 +54,7 @@ export class NodeContext {
     );
     this.publishing = new Publishing(broker, log, () => this.inbound.recycle());
     this.settling = new Settling(broker, log);
+    this.leases = new HeldLeases(broker);
     this.queues = new Queues(broker);
     this.temporary = new TemporaryNodes(broker, options);
     this.destinations = new Destinations(this);
@@ -74,11 +77,12 @@ export class NodeContext {
     kept: unknown,
     message: StoredMessage,
     attempt: number,
+    nowMs: number,
     annotations?: AmqpMap,
     tag?: Buffer,
   ): void {
     const { outbound } = this;
-    outbound.translate(message, attempt, this.broker.clock.now(), annotations);
+    outbound.translate(message, attempt, nowMs, annotations);
     link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end, 0, tag);
   }
 

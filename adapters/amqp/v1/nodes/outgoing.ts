@@ -3,6 +3,7 @@ import { Message } from '../../../../core/model/message.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
 import { OutgoingMessage } from '../../../../core/ports/message-engine.ts';
 import type { Peer } from '../node.ts';
+import type { AddedFields } from '../translate/inbound-translator.ts';
 import type { Destination } from './destinations.ts';
 import type { NodeContext } from './node-context.ts';
 
@@ -21,16 +22,18 @@ export function outgoingFor(
 ): OutgoingMessage {
   const { inbound, broker } = context;
   inbound.scan(buffer, start, end);
-  const publisher = context.noLocal.has(peer.owner) ? peer.containerId : undefined;
+  // Few connections are in it, mostly none.
+  const isOwn = context.noLocal.size > 0 && context.noLocal.has(peer.owner);
+  const own: AddedFields | undefined = isOwn ? { publisher: peer.containerId } : undefined;
   const nowMs = broker.clock.now();
-  if (destination.kind === 'topic' && destination.addressBytes !== undefined) {
-    const { topic, address, addressBytes, routed } = destination;
-    return new OutgoingMessage(topic, address!, inbound.message(addressBytes, false, nowMs, { routed, publisher }));
+  if (destination.kind === 'topic' && !(destination.isDerived && inbound.hasAddressFields)) {
+    const { topic, address, addressBytes, isDerived, added } = destination;
+    const fields = own === undefined ? added : { ...added, ...own };
+    return new OutgoingMessage(topic, address, inbound.message(addressBytes, isDerived, nowMs, fields));
   }
   const topic = topicOf(destination);
   const address = derivedAddress(context, topic);
-  const message = inbound.message(Buffer.from(address, 'utf8'), true, nowMs, { publisher });
-  return new OutgoingMessage(topic, address, message);
+  return new OutgoingMessage(topic, address, inbound.message(Buffer.from(address, 'utf8'), true, nowMs, own));
 }
 
 /** One for each queue that the exchange sends it to, and for the topic of its name where there is one. */

@@ -28,11 +28,12 @@ export class TemporarySource implements SourceNode {
   }
 
   pull(): void {
-    const { link, queue } = this;
+    const { link, queue, context } = this;
+    const nowMs = context.broker.clock.now();
     while (link.room > 0) {
       const next = queue.take();
       if (next === undefined) return;
-      this.context.send(link, next, next.message, next.attempt);
+      context.send(link, next, next.message, next.attempt, nowMs);
     }
   }
 

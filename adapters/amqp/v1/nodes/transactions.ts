@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { BrokerError, failed, succeeded, type Outcome as BrokerOutcome } from '../../../../core/model/broker-error.ts';
-import { OutgoingMessage, type Receipt, type SettleAction } from '../../../../core/ports/message-engine.ts';
+import {
+  OutgoingMessage,
+  type Delivery,
+  type Receipt,
+  type SettleAction,
+} from '../../../../core/ports/message-engine.ts';
 import { ACCEPTED, type AmqpError, type Outcome, type TransactionalState } from '../codec/performatives.ts';
 import type { Link } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
@@ -13,6 +18,7 @@ const TIMEOUT = 'amqp:transaction:timeout';
 
 interface Retirement {
   readonly receipt: Receipt;
+  readonly delivery: Delivery;
   /** What the client said of the message, which counts when the transaction is committed. */
   readonly action: SettleAction;
 }
@@ -53,6 +59,7 @@ export class Transactions {
     const id = randomBytes(16);
     const timer = clock.schedule(this.context.options.transactionTimeoutMs, () => this.expire(id));
     this.open.set(keyOf(id), new Transaction(id, owner, timer));
+    this.context.leases.add(this);
     return id;
   }
 
@@ -88,14 +95,20 @@ export class Transactions {
   }
 
   /** Holds an outcome until discharge. */
-  retire(link: Link, { txnId, outcome }: TransactionalState, receipt: Receipt, verdict: Verdict): void {
+  retire(link: Link, { txnId, outcome }: TransactionalState, delivery: Delivery, verdict: Verdict): void {
+    const { receipt } = delivery;
     const transaction = this.find(link, txnId);
     if (transaction === undefined) {
       this.context.settling.settle(receipt, ROLLED_BACK);
       return;
     }
-    transaction.retirements.push({ receipt, action: verdict(outcome) });
+    transaction.retirements.push({ receipt, delivery, action: verdict(outcome) });
     this.grow(transaction, RETIREMENT_BYTES);
+  }
+
+  /** What was retired stays leased until discharge. */
+  *held(): Iterable<Delivery> {
+    for (const { retirements } of this.open.values()) for (const { delivery } of retirements) yield delivery;
   }
 
   /** @returns why it was rolled back although a commit was asked for, as a failure */
@@ -171,6 +184,7 @@ export class Transactions {
 
   private close(transaction: Transaction): void {
     this.open.delete(keyOf(transaction.id));
+    if (this.open.size === 0) this.context.leases.delete(this);
     transaction.timer[Symbol.dispose]();
   }
 

@@ -59,6 +59,22 @@ export class Unsettled<Owner extends DeliveryOwner> {
     this.skipHoles();
   }
 
+  /** What one owner has, oldest first. @param count how many these are */
+  *of(owner: Owner, count: number): Iterable<unknown> {
+    let left = count;
+    for (const delivery of this.aside.values()) {
+      if (delivery.owner !== owner) continue;
+      yield delivery.kept;
+      left--;
+    }
+    for (let id = this.first; left > 0 && id !== this.end; id = after(id)) {
+      const slot = id & (this.owners.length - 1);
+      if (this.owners[slot] !== owner) continue;
+      yield this.kept[slot];
+      left--;
+    }
+  }
+
   /** Takes everything of one owner, oldest first. */
   takeOf(owner: Owner): unknown[] {
     const taken: unknown[] = [];

@@ -76,6 +76,12 @@ export class InboundTranslator {
     return this.textOf(PropertyIndex.to);
   }
 
+  /** Whether the message scanned has a subject or a group, of which an address can be made. */
+  get hasAddressFields(): boolean {
+    const { starts } = this.properties;
+    return starts[PropertyIndex.subject]! >= 0 || starts[PropertyIndex.groupId]! >= 0;
+  }
+
   /** properties.subject of the message scanned. */
   get subject(): string | undefined {
     return this.textOf(PropertyIndex.subject);

@@ -1,20 +1,51 @@
 import type { Selector } from '../../../../core/ports/message-engine.ts';
 
+/** A lane gives back the memory in front of its first message when it is more than this and half of all. */
+const SPARE_MIN = 64;
+
 /** The unacknowledged messages of one message group in one queue, oldest first. */
 class Lane {
   readonly key: string;
-  readonly offsets: number[] = [];
+  /** Those from `first` on are in the lane. */
+  private readonly offsets: number[] = [];
+  private first = 0;
   /** How many of them are leased or backing off: while there is one, nobody gets the rest. */
   held = 0;
-  /** How many of `offsets` the receive in progress took. */
+  /** How many of them the receive in progress took. */
   taken = 0;
   /** The receive in progress does not want the next one. */
   isRefused = false;
-  /** Selectors that did not want the first of `offsets`, and until when that holds. */
+  /** Selectors that did not want the first of them, and until when that holds. */
   refusedBy: WeakMap<Selector, number> | undefined;
 
   constructor(key: string) {
     this.key = key;
+  }
+
+  get size(): number {
+    return this.offsets.length - this.first;
+  }
+
+  /** The offset so many places behind the oldest one. */
+  at(place: number): number {
+    return this.offsets[this.first + place]!;
+  }
+
+  add(offset: number): void {
+    this.offsets.push(offset);
+  }
+
+  /** Mostly one of the oldest, so those before it move up, not the many behind it. @returns its place */
+  remove(offset: number): number {
+    const { offsets, first } = this;
+    const i = offsets.indexOf(offset, first);
+    offsets.copyWithin(first + 1, first, i);
+    this.first++;
+    if (this.first >= SPARE_MIN && this.first * 2 > offsets.length) {
+      offsets.splice(0, this.first);
+      this.first = 0;
+    }
+    return i - first;
   }
 }
 
@@ -38,7 +69,7 @@ export class FifoLanes {
     const key = messageGroup ?? '';
     let lane = this.lanes.get(key);
     if (lane === undefined) this.lanes.set(key, (lane = new Lane(key)));
-    lane.offsets.push(offset);
+    lane.add(offset);
     this.laneOf.set(offset, lane);
     if (lane.held === 0) this.ready.add(lane);
   }
@@ -69,12 +100,11 @@ export class FifoLanes {
     const lane = this.laneOf.get(offset);
     if (lane === undefined) return;
     this.laneOf.delete(offset);
-    const i = lane.offsets.indexOf(offset);
-    lane.offsets.splice(i, 1);
-    if (i === 0) lane.refusedBy = undefined;
-    if (i < lane.taken) lane.taken--;
+    const place = lane.remove(offset);
+    if (place === 0) lane.refusedBy = undefined;
+    if (place < lane.taken) lane.taken--;
     if (this.heldOffsets.delete(offset)) lane.held--;
-    if (lane.offsets.length === 0) {
+    if (lane.size === 0) {
       this.lanes.delete(lane.key);
       this.ready.delete(lane);
     } else if (lane.held === 0) this.ready.add(lane);
@@ -86,7 +116,7 @@ export class FifoLanes {
       const lane = this.current ?? this.nextReady();
       if (lane === undefined) return -1;
       this.current = lane;
-      if (lane.taken < lane.offsets.length) return lane.offsets[lane.taken++]!;
+      if (lane.taken < lane.size) return lane.at(lane.taken++);
       this.current = undefined;
     }
   }
@@ -132,7 +162,7 @@ export class FifoLanes {
     for (const lane of this.touched) {
       lane.taken = 0;
       lane.isRefused = false;
-      if (lane.held === 0 && lane.offsets.length > 0) this.ready.add(lane);
+      if (lane.held === 0 && lane.size > 0) this.ready.add(lane);
     }
     this.touched.length = 0;
     this.current = undefined;
@@ -149,7 +179,7 @@ export class FifoLanes {
   /** Whether there is something to take from the lane. */
   private begin(lane: Lane): boolean {
     this.ready.delete(lane);
-    if (lane.held > 0 || lane.isRefused || lane.taken === lane.offsets.length) return false;
+    if (lane.held > 0 || lane.isRefused || lane.taken === lane.size) return false;
     // A lane comes back within one receive when a message was admitted behind those it took.
     if (lane.taken === 0) this.touched.push(lane);
     return true;

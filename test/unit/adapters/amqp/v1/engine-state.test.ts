@@ -246,6 +246,7 @@ for (const seed of seeds(5)) {
       } else if (random.chance(0.1)) {
         const owner = random.pick(owners);
         const own = [...model].filter(([, of]) => of === owner).map(([id]) => id);
+        check('known', [...unsettled.of(owner, own.length)], own);
         check('taken', unsettled.takeOf(owner), own);
         for (const id of own) model.delete(id);
       }
