@@ -16,14 +16,14 @@ export interface Reading {
   readonly selector?: FilterExpression | undefined;
   /** The group is this link's own: what its connection sent is not for it. */
   readonly noLocal?: boolean | undefined;
-  /** Azure's clients find the lock token in the delivery tag, and count what they abandon. */
+  /** Azure's clients want more in a message, and count what they abandon. */
   readonly azure?: boolean | undefined;
   /** The link is gone. */
   readonly onDetached?: ((closed: boolean) => void) | undefined;
 }
 
 /** Renewed while the link lives. */
-const LEASE_MS = 60_000;
+export const LEASE_MS = 60_000;
 /** A source that waits is asked again after this, which costs next to nothing. */
 const WAIT_MS = 60_000;
 /** What one receive brings at most. */
@@ -65,6 +65,7 @@ export class LeasedSource implements SourceNode {
   outcome(kept: unknown, state: DeliveryState | undefined): void {
     const delivery = kept as Delivery;
     const { context, link } = this;
+    if (this.reading.azure === true) context.locks.delete(delivery.receipt);
     if (state?.kind === 'transactional') {
       context.transactions.retire(link, state, delivery.receipt, (outcome) => this.verdict(delivery, outcome));
       return;
@@ -81,7 +82,10 @@ export class LeasedSource implements SourceNode {
     this.membership[Symbol.dispose]();
     this.receiving?.abort();
     const back = isClean ? RELEASE : RELEASE_COUNTED;
-    for (const delivery of unsettled as readonly Delivery[]) this.context.settling.settle(delivery.receipt, back);
+    for (const { receipt } of unsettled as readonly Delivery[]) {
+      if (this.reading.azure === true) this.context.locks.delete(receipt);
+      this.context.settling.settle(receipt, back);
+    }
     this.reading.onDetached?.(closed);
   }
 
@@ -139,8 +143,8 @@ export class LeasedSource implements SourceNode {
       return;
     }
     if (link.isPresettled) context.settling.settle(receipt, ACK);
-    const tag = reading.azure === true ? context.lockToken() : undefined;
-    context.send(link, delivery, message, attempt, context.annotationsOf(delivery), tag);
+    if (reading.azure === true) context.sendAzure(link, delivery, link.isPresettled ? undefined : delivery.visibleAt);
+    else context.send(link, delivery, message, attempt, context.annotationsOf(delivery));
   }
 
   private failed(error: unknown): void {

@@ -1,5 +1,5 @@
 import { MATCH_ALL, type FilterExpression } from '../../../../core/model/filter.ts';
-import { deadLetterTopic, encodeTopicName } from '../../../../core/model/names.ts';
+import { encodeTopicName } from '../../../../core/model/names.ts';
 import type { Action, Resource } from '../../../../core/ports/authorizer.ts';
 import type { Attach, Source, Target } from '../codec/performatives.ts';
 import { LinkError, type IncomingLink, type Link, type Nodes, type OutgoingLink } from '../node.ts';
@@ -100,23 +100,15 @@ export class BrokerNodes implements Nodes {
         if (made !== undefined) {
           return new TemporarySource(context, link, granted(source, undefined), made.queue, made.leave);
         }
-        return this.groupSource(await context.queues.use(node.queue), source, filters, attach, link);
+        break;
       }
-      case 'group': {
-        const names = { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
-        await context.queues.useTopic(names.topic);
-        await context.queues.useGroup(names.group);
-        return this.groupSource(names, source, filters, attach, link);
-      }
-      case 'deadLetter': {
-        const names = { topic: deadLetterTopic(encodeTopicName(node.group)), group: encodeTopicName(node.group) };
-        await context.broker.topics.use(names.topic);
-        await context.queues.useGroup(names.group);
-        return this.groupSource(names, source, filters, attach, link);
-      }
+      case 'group':
+      case 'deadLetter':
+        break;
       default:
         return this.subscription(node, source, filters, link);
     }
+    return this.groupSource((await context.queues.useReadable(node))!, source, filters, attach, link);
   }
 
   private async groupSource(
@@ -200,8 +192,9 @@ export class BrokerNodes implements Nodes {
 
   private handlerOf(node: NodeAddress): RequestHandler {
     if (node.kind === 'cbs') return putToken;
-    if (node.kind === 'management' && node.of === '') return (request) => this.context.management.handle(request);
-    return notImplemented;
+    if (node.kind !== 'management') return notImplemented;
+    if (node.of === '') return (request) => this.context.management.handle(request);
+    return (request, link) => this.context.azureManagement.handle(node.of, request, link.peer);
   }
 
   private authorize({ peer }: Link, action: Action, resource: Resource): void {
