@@ -35,7 +35,7 @@ export class BrokerNodes implements Nodes {
     try {
       if (target.kind === 'coordinator') return new CoordinatorTarget(this.context, link);
       if (target.dynamic) return this.temporaryTarget(target, link);
-      return await this.storeTarget(target, link);
+      return await this.storeTarget(target, attach, link);
     } catch (error) {
       throw this.refusal(error);
     }
@@ -56,13 +56,13 @@ export class BrokerNodes implements Nodes {
     this.context.settling.whenSettled(done);
   }
 
-  private async storeTarget(target: Target, link: IncomingLink): Promise<TargetNode> {
+  private async storeTarget(target: Target, attach: Attach, link: IncomingLink): Promise<TargetNode> {
     const { context } = this;
     const { address, capabilities } = target;
     if (address === undefined) return new StoreTarget(context, link, target, undefined);
     const node = parseAddress(address, capabilities, context.options.bareAddress);
     if (node.kind === 'cbs' || node.kind === 'management')
-      return context.requests.target(target, link, this.handlerOf(node));
+      return context.requests.target(target, attach, link, this.handlerOf(node));
     const destination = await context.destinations.resolve(address, capabilities);
     if (destination.kind === 'topic') {
       this.authorize(link, 'PUB', { kind: 'topic', topic: destination.topic, address: destination.address });
@@ -193,7 +193,7 @@ export class BrokerNodes implements Nodes {
   private handlerOf(node: NodeAddress): RequestHandler {
     if (node.kind === 'cbs') return putToken;
     if (node.kind !== 'management') return notImplemented;
-    if (node.of === '') return (request) => this.context.management.handle(request);
+    if (node.of === '') return (request, link) => this.context.management.handle(request, link);
     return (request, link) => this.context.azureManagement.handle(node.of, request, link.peer);
   }
 
