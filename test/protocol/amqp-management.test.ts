@@ -211,6 +211,35 @@ t.test('exchanges and bindings', async (t) => {
   t.equal(await bind(other, 'k'), '404');
 });
 
+t.test("an exclusive queue is the connection's alone, and goes with it", async (t) => {
+  const [one, two] = [await ManagementClient.connect(t), await ManagementClient.connect(t)];
+  const queue = fresh('client.gen-/ü');
+  const path = `/queues/${encodeURIComponent(queue)}`;
+  const exclusive = mapOf({
+    durable: bool(true),
+    exclusive: bool(true),
+    auto_delete: bool(true),
+    arguments: mapOf({}),
+  });
+  const created = await one.request('PUT', path, exclusive);
+  t.equal(created.status, '201');
+  t.same(fieldOf(created.body, 'exclusive'), bool(true));
+  t.same(fieldOf(created.body, 'name'), str(queue));
+  t.equal(await one.status('PUT', path, exclusive), '200');
+  t.equal(await two.status('PUT', path, exclusive), '409');
+  t.equal(await two.status('PUT', path, QUEUE), '409');
+  await send(two, 2, path, 2);
+  t.same(fieldOf((await two.request('GET', path)).body, 'message_count'), ulong(2n));
+  await two.raw.receiver(path, 0, { handle: 3, name: 'reader' });
+  t.equal((await two.raw.next('detach')).error?.condition, 'amqp:resource-locked');
+  await one.raw.receiver(path, 10, { handle: 3, name: 'reader' });
+  t.equal((await one.raw.many('transfer', 2)).length, 2);
+  await one.raw.close();
+  t.equal(await two.status('GET', path), '404');
+  t.equal(await two.status('PUT', path, QUEUE), '201');
+  t.equal(await two.status('PUT', path, exclusive), '409');
+});
+
 t.test('what cannot be done is said, and the link lives', async (t) => {
   const client = await ManagementClient.connect(t);
   const name = fresh('q');

@@ -2,6 +2,7 @@ import { BrokerError } from '../../../../core/model/broker-error.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
 import {
   booleanOf,
+  booleanValue,
   NULL_VALUE,
   stringMapValue,
   stringValue,
@@ -12,9 +13,10 @@ import {
 import type { AmqpMap } from '../codec/performatives.ts';
 import type { AmqpValue } from '../codec/values.ts';
 import { EXCHANGE_TYPES, type ExchangeBinding, type ExchangeType } from '../../../../core/broker.ts';
-import type { IncomingLink } from '../node.ts';
+import { LinkError, type IncomingLink } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 import type { Request, Response } from './request-message.ts';
+import type { TemporaryNode } from './temporary-nodes.ts';
 
 /** What a request comes to; like a response of HTTP. */
 interface Answer {
@@ -57,7 +59,7 @@ export class Management {
   constructor(context: NodeContext) {
     this.context = context;
     this.handlers = new Map<string, Handler>([
-      ['PUT /queues/*', ({ names, body }) => this.declareQueue(named(names[0]), body)],
+      ['PUT /queues/*', ({ names, body, link }) => this.declareQueue(named(names[0]), body, link)],
       ['GET /queues/*', ({ names }) => this.getQueue(named(names[0]))],
       ['DELETE /queues/*', ({ names }) => this.deleteQueue(named(names[0]))],
       ['DELETE /queues/*/messages', ({ names }) => this.purgeQueue(named(names[0]))],
@@ -99,7 +101,7 @@ export class Management {
     return this.context.errorOf(error, 'a request of management failed').description ?? '';
   }
 
-  private async declareQueue(queue: string, body: AmqpMap): Promise<Answer> {
+  private async declareQueue(queue: string, body: AmqpMap, link: IncomingLink): Promise<Answer> {
     checkFields(body, ['durable', 'exclusive', 'auto_delete']);
     checkReserved(queue);
     for (const [name, value] of argumentsOf(body)) {
@@ -107,15 +109,35 @@ export class Management {
       if (!QUEUE_TYPES.has(textOf(value) ?? ''))
         throw new RequestError(400, 'there are no queues of that x-queue-type');
     }
-    if (booleanOf(body.get('exclusive')) === true || booleanOf(body.get('auto_delete')) === true) {
-      throw new RequestError(400, 'a queue that is to go with its clients is a dynamic source');
+    if (booleanOf(body.get('exclusive')) === true) return this.declareExclusive(queue, link);
+    if (booleanOf(body.get('auto_delete')) === true) {
+      throw new RequestError(400, 'a queue goes with its clients only where it is exclusive');
     }
+    if (this.context.temporary.get(queue) !== undefined) throw new RequestError(409, `queue ${queue} is exclusive`);
     const isNew = !this.isQueue(queue);
     await this.context.queues.use(queue);
     return { status: isNew ? 201 : 200, body: await this.queueMap(queue) };
   }
 
+  /** In memory, and gone with the connection; where RabbitMQ's clients get their replies. */
+  private declareExclusive(queue: string, { peer, session }: IncomingLink): Answer {
+    const { temporary, destinations } = this.context;
+    const known = temporary.get(queue);
+    if (known !== undefined) {
+      if (known.owner === peer.owner) return { status: 200, body: exclusiveMap(known) };
+      throw new RequestError(409, `queue ${queue} is exclusive to another connection`);
+    }
+    if (this.isQueue(queue)) throw new RequestError(409, `queue ${queue} is not exclusive`);
+    const node = temporary.create([], { name: queue, owner: peer.owner });
+    // It may have been sent to before.
+    destinations.forget();
+    session.onConnectionEnd(() => temporary.delete(node));
+    return { status: 201, body: exclusiveMap(node) };
+  }
+
   private async getQueue(queue: string): Promise<Answer> {
+    const exclusive = this.context.temporary.get(queue);
+    if (exclusive?.owner !== undefined) return { status: 200, body: exclusiveMap(exclusive) };
     if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
     return { status: 200, body: await this.queueMap(queue) };
   }
@@ -128,6 +150,9 @@ export class Management {
 
   /** One that is not there is gone as well. */
   private async deleteQueue(queue: string): Promise<Answer> {
+    if (this.context.temporary.get(queue) !== undefined) {
+      throw new RequestError(400, 'an exclusive queue goes with its connection');
+    }
     if (!this.isQueue(queue)) return countOf(0);
     const { broker, destinations } = this.context;
     const name = encodeTopicName(queue);
@@ -218,9 +243,9 @@ export class Management {
       ['consumer_count', uintValue(this.context.consumersOf(encodeTopicName(queue)))],
       ['name', stringValue(queue)],
       ['vhost', stringValue('/')],
-      ['durable', { type: 'boolean', value: true }],
-      ['auto_delete', { type: 'boolean', value: false }],
-      ['exclusive', { type: 'boolean', value: false }],
+      ['durable', booleanValue(true)],
+      ['auto_delete', booleanValue(false)],
+      ['exclusive', booleanValue(false)],
       ['type', stringValue('quorum')],
       ['arguments', mapValue([])],
     ]);
@@ -232,12 +257,27 @@ const NO_CONTENT: Answer = { status: 204, body: NULL_VALUE };
 /** HTTP's; 403 for what is beyond a limit or a right. */
 function statusOf(error: unknown): number {
   if (error instanceof RequestError) return error.status;
+  if (error instanceof LinkError) return 403;
   if (!(error instanceof BrokerError)) return 500;
   const { code } = error;
   if (code === 'TOPIC_NOT_FOUND' || code === 'CONSUMER_GROUP_NOT_FOUND') return 404;
   if (code === 'INTERNAL' || code === 'UNKNOWN_OUTCOME') return 500;
   if (code === 'SHUTTING_DOWN' || code === 'STORE_FULL' || code === 'THROTTLED') return 503;
   return code.startsWith('ILLEGAL') || code === 'BAD_REQUEST' ? 400 : 403;
+}
+
+function exclusiveMap(node: TemporaryNode): AmqpValue {
+  return mapValue([
+    ['message_count', ulongValue(node.read().queue.length)],
+    ['consumer_count', uintValue(0)],
+    ['name', stringValue(node.name)],
+    ['vhost', stringValue('/')],
+    ['durable', booleanValue(false)],
+    ['auto_delete', booleanValue(true)],
+    ['exclusive', booleanValue(true)],
+    ['type', stringValue('classic')],
+    ['arguments', mapValue([])],
+  ]);
 }
 
 function countOf(count: number): Answer {

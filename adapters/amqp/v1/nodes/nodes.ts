@@ -96,8 +96,13 @@ export class BrokerNodes implements Nodes {
       case 'management':
         return context.requests.source(source, attach, link);
       case 'queue': {
-        const made = context.temporary.get(node.queue)?.read();
-        if (made !== undefined) {
+        const temporary = context.temporary.get(node.queue);
+        if (temporary !== undefined) {
+          const { owner = link.peer.owner } = temporary;
+          if (owner !== link.peer.owner) {
+            throw new LinkError('amqp:resource-locked', `the queue ${node.queue} is exclusive to another connection`);
+          }
+          const made = temporary.read();
           return new TemporarySource(context, link, granted(source, undefined), made.queue, made.leave);
         }
         break;
