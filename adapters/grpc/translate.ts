@@ -82,7 +82,10 @@ export function toGrpcMessage(delivery: Delivery, view: MessageView, storeHost: 
   if (view.deliverAt > 0) system.deliveryTimestamp = fromMs(view.deliverAt);
   if (view.priority !== undefined) system.priority = view.priority;
   if (view.traceContext !== undefined) system.traceContext = view.traceContext;
-  if (view.deadLetter !== undefined) system.deadLetterQueue = view.deadLetter;
+  if (view.deadLetter !== undefined) {
+    const { topic, messageId } = view.deadLetter;
+    system.deadLetterQueue = { topic, messageId };
+  }
   return {
     topic: { name: message.topic },
     userProperties: userPropertiesOf(view),

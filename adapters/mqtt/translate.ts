@@ -279,6 +279,8 @@ function userProperties(view: MessageView): [string, string][] {
   add('traceparent', view.traceContext);
   add('dead-letter-topic', view.deadLetter?.topic);
   add('dead-letter-message-id', view.deadLetter?.messageId);
+  add('dead-letter-reason', view.deadLetter?.reason);
+  add('dead-letter-description', view.deadLetter?.description);
   return properties.filter(([key, value]) => isMqttText(key) && isMqttText(value));
 }
 

@@ -69,6 +69,8 @@ export const SystemField = {
   /** Milliseconds since the epoch, float64. */
   deliverAt: 14,
   publisher: 15,
+  deadLetterReason: 16,
+  deadLetterDescription: 17,
 } as const;
 
 /** Who took the message in; the ids are stored, so they are never reused. */

@@ -1,4 +1,4 @@
-import type { Message, Property } from './message.ts';
+import type { DeadLetter, Message, Property } from './message.ts';
 import { SystemField, type EnvelopeProtocol } from './message-layout.ts';
 
 /** The fields an envelope may carry in its publisher's own encoding. */
@@ -35,13 +35,12 @@ export interface MessageView extends EnvelopeFields {
   readonly expiresAt: number;
   readonly deliverAt: number;
   readonly bodyEncoding: string | undefined;
-  readonly deadLetter: { readonly topic: string; readonly messageId: string } | undefined;
+  readonly deadLetter: DeadLetter | undefined;
 }
 
 /** Decodes a message, its envelope included. An unknown envelope counts as empty. */
 export function viewMessage(message: Message, readers: ReadonlyMap<EnvelopeProtocol, EnvelopeReader>): MessageView {
   const envelope = readers.get(message.envelopeProtocol)?.read(message.envelope);
-  const deadLetterTopic = message.systemText(SystemField.deadLetterTopic);
   return {
     address: message.address,
     addressDerived: message.isAddressDerived,
@@ -63,9 +62,18 @@ export function viewMessage(message: Message, readers: ReadonlyMap<EnvelopeProto
     correlationId: message.systemBytes(SystemField.correlationId) ?? envelope?.correlationId,
     replyTo: message.systemText(SystemField.replyTo) ?? envelope?.replyTo,
     traceContext: message.systemText(SystemField.traceContext) ?? envelope?.traceContext,
-    deadLetter:
-      deadLetterTopic === undefined
-        ? undefined
-        : { topic: deadLetterTopic, messageId: message.systemText(SystemField.deadLetterMessageId) ?? '' },
+    deadLetter: deadLetterOf(message),
+  };
+}
+
+/** Undefined for a message that was never given up. */
+export function deadLetterOf(message: Message): DeadLetter | undefined {
+  const topic = message.systemText(SystemField.deadLetterTopic);
+  if (topic === undefined) return undefined;
+  return {
+    topic,
+    messageId: message.systemText(SystemField.deadLetterMessageId) ?? '',
+    reason: message.systemText(SystemField.deadLetterReason),
+    description: message.systemText(SystemField.deadLetterDescription) || undefined,
   };
 }

@@ -229,6 +229,16 @@ function plainLengthAt(buffer: Buffer, start: number): number {
   return at + 1;
 }
 
+/** Where a message was given up, and why. */
+export interface DeadLetter {
+  readonly topic: string;
+  readonly messageId: string;
+  /** Undefined for what became a dead letter before reasons were kept. */
+  readonly reason?: string | undefined;
+  /** The reason in more words, where the consumer gave any. */
+  readonly description?: string | undefined;
+}
+
 /** Everything a message can say, as values; `encodeMessage` turns it into bytes. */
 export interface MessageFields {
   readonly address: string;
@@ -253,7 +263,7 @@ export interface MessageFields {
   readonly correlationId?: Uint8Array | undefined;
   readonly replyTo?: string | undefined;
   readonly traceContext?: string | undefined;
-  readonly deadLetter?: { readonly topic: string; readonly messageId: string } | undefined;
+  readonly deadLetter?: DeadLetter | undefined;
   /** RocketMQ: how the body is compressed, passed through to its clients. */
   readonly bodyEncoding?: string | undefined;
   readonly envelope?: { readonly protocol: EnvelopeProtocol; readonly bytes: Uint8Array } | undefined;
@@ -361,6 +371,8 @@ export function encodeSystemFields(fields: Partial<MessageFields>): Buffer {
   put(SystemField.traceContext, fields.traceContext);
   put(SystemField.deadLetterTopic, fields.deadLetter?.topic);
   put(SystemField.deadLetterMessageId, fields.deadLetter?.messageId);
+  put(SystemField.deadLetterReason, fields.deadLetter?.reason);
+  put(SystemField.deadLetterDescription, fields.deadLetter?.description);
   put(SystemField.bodyEncoding, fields.bodyEncoding);
   put(SystemField.expiresAt, timeBytes(fields.expiresAt));
   put(SystemField.deliverAt, timeBytes(fields.deliverAt));

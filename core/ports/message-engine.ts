@@ -100,7 +100,8 @@ export type SettleAction =
   | { readonly kind: 'extend'; readonly ms: number; readonly keepReceipt?: boolean }
   /** Visible again at its old place after `delayMs`; the receipt is void. */
   | { readonly kind: 'release'; readonly delayMs: number; readonly countAttempt: boolean }
-  | { readonly kind: 'deadLetter'; readonly reason: string };
+  /** Reason and description stay with the message in the dead letter topic. */
+  | { readonly kind: 'deadLetter'; readonly reason: string; readonly description?: string | undefined };
 
 export interface Settlement {
   readonly receipt: Receipt;

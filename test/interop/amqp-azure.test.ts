@@ -181,6 +181,48 @@ async function scenarios(): Promise<void> {
     await receiver.completeMessage(message!);
   });
 
+  scenario('management says what is wrong', async (t, client) => {
+    const queue = fresh('queue');
+    const sender = client.createSender(queue);
+    const numbers = await sender.scheduleMessages([{ body: 1 }, { body: 2 }], new Date(Date.now() + 60_000));
+    t.equal(new Set(numbers.map(String)).size, 2);
+    await sender.cancelScheduledMessages(numbers);
+    await t.rejects(sender.cancelScheduledMessages(numbers[0]!), { code: 'MessageNotFound' });
+    const [late] = await sender.scheduleMessages({ body: 'at once' }, new Date(1_000));
+    await t.rejects(client.createSender(fresh('queue')).cancelScheduledMessages(late!), { code: 'MessageNotFound' });
+    const receiver = client.createReceiver(queue);
+    const [message] = await take(receiver, 1);
+    t.equal(message!.body, 'at once');
+    await receiver.completeMessage(message!);
+    await t.rejects(receiver.renewMessageLock(message!), { code: 'MessageLockLost' });
+    await t.rejects(receiver.receiveDeferredMessages(late!), /not implemented/);
+    t.same(await receiver.peekMessages(10), []);
+  });
+
+  scenario('a dead letter keeps what it had', async (t, client) => {
+    const queue = fresh('queue');
+    const applicationProperties = { a: 'x', DeadLetterReason: 'of before' };
+    await client.createSender(queue).sendMessages({ body: 'bad', subject: 's', applicationProperties });
+    const receiver = client.createReceiver(queue);
+    const [bad] = await take(receiver, 1);
+    t.ok(bad!.messageId, 'made up');
+    t.ok(Math.abs(bad!.enqueuedTimeUtc!.getTime() - Date.now()) < 10_000);
+    await receiver.deadLetterMessage(bad!, { deadLetterReason: 'reason', deadLetterErrorDescription: '' });
+    const dead = client.createReceiver(queue, { subQueueType: 'deadLetter' });
+    const letter = {
+      body: 'bad',
+      subject: 's',
+      messageId: bad!.messageId!,
+      deadLetterReason: 'reason',
+      applicationProperties: { a: 'x', DeadLetterReason: 'reason' },
+    };
+    t.match(await dead.peekMessages(10), [letter]);
+    const [received] = await take(dead, 1);
+    t.match(received, letter);
+    await dead.completeMessage(received!);
+    t.same(await dead.peekMessages(10), []);
+  });
+
   scenario('subscribing with a handler', async (t, client) => {
     const queue = fresh('queue');
     const count = 40;

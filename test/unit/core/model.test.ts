@@ -98,7 +98,7 @@ void t.test('the plain form says its address and body, and that there is nothing
       [false, false, false, false, 0],
     );
   }
-  const dead = deadLetterCopy(stored(pooled(plainMessage('a', Buffer.from('b'), 1)), 5, 77));
+  const dead = deadLetterCopy(stored(pooled(plainMessage('a', Buffer.from('b'), 1)), 5, 77), 'bad');
   t.equal(dead.systemText(SystemField.deadLetterTopic), 'orders');
   t.match(dead, { isPlain: false, address: 'a', body: Buffer.from('b'), qos: 1, bornAt: 77 });
 });
@@ -170,19 +170,25 @@ void t.test('limits of the container', async (t) => {
 
 void t.test('a dead letter is the message with its origin', async (t) => {
   const { qos, retained, text, ...values } = FULL;
-  const copy = pooled(deadLetterCopy(stored(pooled(encodeMessage(FULL)))));
-  t.same(viewMessage(copy, new Map()), { ...values, text, deadLetter: { topic: 'orders', messageId: 'id-1' } });
+  const copy = pooled(deadLetterCopy(stored(pooled(encodeMessage(FULL))), 'bad', 'really'));
+  const deadLetter = { topic: 'orders', messageId: 'id-1', reason: 'bad', description: 'really' };
+  t.same(viewMessage(copy, new Map()), { ...values, text, deadLetter });
   t.equal(copy.qos, qos);
   t.equal(copy.isRetained, retained);
   const plain = stored(encodeMessage({ address: 'a', body: Buffer.from('b'), bornAt: 1 }));
   const id = messageIdOf(plain);
-  const plainCopy = deadLetterCopy(plain);
+  const plainCopy = deadLetterCopy(plain, 'x' + '𝄞'.repeat(4_000));
   t.equal(plainCopy.messageId, id);
   t.equal(plainCopy.systemText(SystemField.deadLetterMessageId), id);
+  t.equal(
+    plainCopy.systemText(SystemField.deadLetterReason),
+    'x' + '𝄞'.repeat(2_047),
+    'a reason is not kept at any length',
+  );
   t.equal(plainCopy.body.toString(), 'b');
-  // What dies a second time tells where it died last.
-  const again = deadLetterCopy(new StoredMessage(copy.buffer, copy.start, copy.end, '%DLQ%g', 0, 0, 1));
-  t.equal(again.systemText(SystemField.deadLetterTopic), '%DLQ%g');
+  // What dies a second time tells where and why it died last.
+  const again = deadLetterCopy(new StoredMessage(copy.buffer, copy.start, copy.end, '%DLQ%g', 0, 0, 1), 'worse');
+  t.match(viewMessage(again, new Map()).deadLetter, { topic: '%DLQ%g', reason: 'worse', description: undefined });
 });
 
 void t.test('message ids', async (t) => {

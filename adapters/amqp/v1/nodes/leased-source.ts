@@ -17,14 +17,14 @@ export interface Reading {
   readonly selector?: FilterExpression | undefined;
   /** The group is this link's own: what its connection sent is not for it. */
   readonly noLocal?: boolean | undefined;
-  /** Azure's clients find the lock token in the delivery tag, and count what they abandon. */
+  /** Azure's clients want more in a message, and count what they abandon. */
   readonly azure?: boolean | undefined;
   /** The link is gone. */
   readonly onDetached?: ((closed: boolean) => void) | undefined;
 }
 
 /** Renewed while the link lives. */
-const LEASE_MS = 60_000;
+export const LEASE_MS = 60_000;
 /** A source that waits is asked again after this, which costs next to nothing. */
 const WAIT_MS = 60_000;
 /** What one receive brings at most: what there is no room for when it comes goes back, which is work for nothing. */
@@ -69,6 +69,7 @@ export class LeasedSource implements SourceNode, LeaseHolder {
   outcome(kept: unknown, state: DeliveryState | undefined): void {
     const delivery = kept as Delivery;
     const { context, link } = this;
+    if (this.reading.azure === true) context.locks.delete(delivery.receipt);
     if (state?.kind === 'accepted') {
       context.forgetAnnotations(delivery);
       context.settling.settle(delivery.receipt, ACK);
@@ -90,7 +91,10 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     this.context.leases.delete(this);
     this.abort.abort();
     const back = isClean ? RELEASE : RELEASE_COUNTED;
-    for (const delivery of unsettled as readonly Delivery[]) this.context.settling.settle(delivery.receipt, back);
+    for (const { receipt } of unsettled as readonly Delivery[]) {
+      if (this.reading.azure === true) this.context.locks.delete(receipt);
+      this.context.settling.settle(receipt, back);
+    }
     this.reading.onDetached?.(closed);
   }
 
@@ -154,8 +158,9 @@ export class LeasedSource implements SourceNode, LeaseHolder {
       return;
     }
     if (link.isPresettled) context.settling.settle(receipt, ACK);
-    const tag = reading.azure === true ? context.lockToken() : undefined;
-    context.send(link, delivery, message, attempt, nowMs, context.annotationsOf(delivery), tag);
+    if (reading.azure === true) {
+      context.sendAzure(link, delivery, nowMs, link.isPresettled ? undefined : delivery.visibleAt);
+    } else context.send(link, delivery, message, attempt, nowMs, context.annotationsOf(delivery));
   }
 
   private failed(error: unknown): void {

@@ -2,6 +2,7 @@ import { BrokerError } from '../../../../core/model/broker-error.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
 import {
   booleanOf,
+  booleanValue,
   NULL_VALUE,
   stringMapValue,
   stringValue,
@@ -12,8 +13,10 @@ import {
 import type { AmqpMap } from '../codec/performatives.ts';
 import type { AmqpValue } from '../codec/values.ts';
 import { EXCHANGE_TYPES, type ExchangeBinding, type ExchangeType } from '../../../../core/broker.ts';
+import { LinkError, type IncomingLink } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 import type { Request, Response } from './request-message.ts';
+import type { TemporaryNode } from './temporary-nodes.ts';
 
 /** What a request comes to; like a response of HTTP. */
 interface Answer {
@@ -21,7 +24,15 @@ interface Answer {
   readonly body: AmqpValue;
 }
 
-type Handler = (path: readonly string[], body: AmqpMap, query: URLSearchParams) => Promise<Answer>;
+/** What is asked for: the segments of the path behind the first, decoded. */
+interface Call {
+  readonly names: readonly string[];
+  readonly body: AmqpMap;
+  readonly query: URLSearchParams;
+  readonly link: IncomingLink;
+}
+
+type Handler = (call: Call) => Promise<Answer>;
 
 class RequestError extends Error {
   readonly status: number;
@@ -34,6 +45,8 @@ class RequestError extends Error {
 
 /** What a queue may be declared with; anything else is refused. All queues are of one kind here. */
 const QUEUE_ARGUMENTS = new Set(['x-queue-type']);
+/** A stream is read in another way. */
+const QUEUE_TYPES = new Set(['quorum', 'classic']);
 
 /**
  * The part of RabbitMQ's management over AMQP 1.0 (`/management`, HTTP in messages) that its clients use: queues, exchanges and the
@@ -46,19 +59,20 @@ export class Management {
   constructor(context: NodeContext) {
     this.context = context;
     this.handlers = new Map<string, Handler>([
-      ['PUT queues', (path, body) => this.declareQueue(nameIn(path), body)],
-      ['GET queues', (path) => this.getQueue(nameIn(path))],
-      ['DELETE queues', (path) => this.deleteQueue(nameIn(path), path[2])],
-      ['PUT exchanges', (path, body) => this.declareExchange(nameIn(path), body)],
-      ['DELETE exchanges', (path) => this.deleteExchange(nameIn(path))],
-      ['POST bindings', (_path, body) => this.bind(body)],
-      ['GET bindings', (_path, _body, query) => this.getBindings(query)],
-      ['DELETE bindings', (path) => this.unbind(path[1] ?? '')],
+      ['PUT /queues/*', ({ names, body, link }) => this.declareQueue(named(names[0]), body, link)],
+      ['GET /queues/*', ({ names }) => this.getQueue(named(names[0]))],
+      ['DELETE /queues/*', ({ names }) => this.deleteQueue(named(names[0]))],
+      ['DELETE /queues/*/messages', ({ names }) => this.purgeQueue(named(names[0]))],
+      ['PUT /exchanges/*', ({ names, body }) => this.declareExchange(named(names[0]), body)],
+      ['DELETE /exchanges/*', ({ names }) => this.deleteExchange(named(names[0]))],
+      ['POST /bindings', ({ body }) => this.bind(body)],
+      ['GET /bindings', ({ query }) => this.getBindings(query)],
+      ['DELETE /bindings/*', ({ names }) => this.unbind(names[0]!)],
     ]);
   }
 
-  async handle({ subject = '', to = '', body }: Request): Promise<Response> {
-    const answer = await this.answer(subject, to, body);
+  async handle({ subject = '', to = '', body }: Request, link: IncomingLink): Promise<Response> {
+    const answer = await this.answer(subject, to, body, link);
     return {
       subject: String(answer.status),
       properties: new Map([['http:response', stringValue('1.1')]]),
@@ -66,56 +80,98 @@ export class Management {
     };
   }
 
-  private async answer(method: string, to: string, body: AmqpValue): Promise<Answer> {
+  private async answer(method: string, to: string, body: AmqpValue, link: IncomingLink): Promise<Answer> {
     try {
-      const [pathText = '', queryText = ''] = to.split('?', 2);
-      const path = pathText.split('/').slice(1);
-      const handler = this.handlers.get(`${method} ${path[0] ?? ''}`);
+      const [path = '', query = ''] = to.split('?', 2);
+      const [, head = '', ...segments] = path.split('/');
+      const pattern = segments.map((segment, i) => (i === 0 ? '*' : segment));
+      const handler = this.handlers.get(`${method} ${['', head, ...pattern].join('/')}`);
       if (handler === undefined) throw new RequestError(404, `${method} ${to} is not understood`);
-      return await handler(path, fieldsOf(body), new URLSearchParams(queryText));
+      // Those of a binding are decoded one by one.
+      const names = head === 'bindings' ? segments : segments.map(decoded);
+      return await handler({ names, body: fieldsOf(body), query: new URLSearchParams(query), link });
     } catch (error) {
-      const status = statusOf(error);
-      if (status === undefined) throw error;
-      return { status, body: stringValue((error as Error).message) };
+      return { status: statusOf(error), body: stringValue(this.textOfFailure(error)) };
     }
   }
 
-  private async declareQueue(queue: string, body: AmqpMap): Promise<Answer> {
-    for (const [name] of argumentsOf(body)) {
+  /** Nobody waits for the outcome of a settled request: a failure of ours is told like any other. */
+  private textOfFailure(error: unknown): string {
+    if (error instanceof RequestError) return error.message;
+    return this.context.errorOf(error, 'a request of management failed').description ?? '';
+  }
+
+  private async declareQueue(queue: string, body: AmqpMap, link: IncomingLink): Promise<Answer> {
+    checkFields(body, ['durable', 'exclusive', 'auto_delete']);
+    checkReserved(queue);
+    for (const [name, value] of argumentsOf(body)) {
       if (!QUEUE_ARGUMENTS.has(name)) throw new RequestError(400, `the queue argument ${name} is not supported`);
+      if (!QUEUE_TYPES.has(textOf(value) ?? ''))
+        throw new RequestError(400, 'there are no queues of that x-queue-type');
     }
-    if (booleanOf(body.get('exclusive')) === true || booleanOf(body.get('auto_delete')) === true) {
-      throw new RequestError(400, 'a queue that is to go with its clients is a dynamic source');
+    if (booleanOf(body.get('exclusive')) === true) return this.declareExclusive(queue, link);
+    if (booleanOf(body.get('auto_delete')) === true) {
+      throw new RequestError(400, 'a queue goes with its clients only where it is exclusive');
     }
-    const isNew = this.context.broker.topics.get(encodeTopicName(queue)) === undefined;
+    if (this.context.temporary.get(queue) !== undefined) throw new RequestError(409, `queue ${queue} is exclusive`);
+    const isNew = !this.isQueue(queue);
     await this.context.queues.use(queue);
     return { status: isNew ? 201 : 200, body: await this.queueMap(queue) };
   }
 
+  /** In memory, and gone with the connection; where RabbitMQ's clients get their replies. */
+  private declareExclusive(queue: string, { peer, session }: IncomingLink): Answer {
+    const { temporary, destinations } = this.context;
+    const known = temporary.get(queue);
+    if (known !== undefined) {
+      if (known.owner === peer.owner) return { status: 200, body: exclusiveMap(known) };
+      throw new RequestError(409, `queue ${queue} is exclusive to another connection`);
+    }
+    if (this.isQueue(queue)) throw new RequestError(409, `queue ${queue} is not exclusive`);
+    const node = temporary.create([], { name: queue, owner: peer.owner });
+    // It may have been sent to before.
+    destinations.forget();
+    session.onConnectionEnd(() => temporary.delete(node));
+    return { status: 201, body: exclusiveMap(node) };
+  }
+
   private async getQueue(queue: string): Promise<Answer> {
+    const exclusive = this.context.temporary.get(queue);
+    if (exclusive?.owner !== undefined) return { status: 200, body: exclusiveMap(exclusive) };
     if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
     return { status: 200, body: await this.queueMap(queue) };
   }
 
-  /** Also of its messages alone. */
-  private async deleteQueue(queue: string, part: string | undefined): Promise<Answer> {
-    const { broker } = this.context;
+  private async purgeQueue(queue: string): Promise<Answer> {
+    if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
     const name = encodeTopicName(queue);
-    let count = 0;
-    if (part === 'messages') {
-      if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
-      count = await broker.groups.purge(name, { kind: 'topic', topic: name });
-    } else if (this.isQueue(queue)) {
-      count = await this.messageCount(queue);
-      await broker.exchanges.unbindQueue(queue);
-      await broker.groups.delete(name);
-      await broker.topics.delete(name);
-      this.context.destinations.forget();
+    return countOf(await this.context.broker.groups.purge(name, { kind: 'topic', topic: name }));
+  }
+
+  /** One that is not there is gone as well. */
+  private async deleteQueue(queue: string): Promise<Answer> {
+    if (this.context.temporary.get(queue) !== undefined) {
+      throw new RequestError(400, 'an exclusive queue goes with its connection');
     }
-    return { status: 200, body: mapValue([['message_count', ulongValue(count)]]) };
+    if (!this.isQueue(queue)) return countOf(0);
+    const { broker, destinations } = this.context;
+    const name = encodeTopicName(queue);
+    const count = await this.messageCount(queue);
+    await broker.exchanges.unbindQueue(queue);
+    await broker.groups.delete(name);
+    await broker.topics.delete(name);
+    destinations.forget();
+    return countOf(count);
   }
 
   private async declareExchange(name: string, body: AmqpMap): Promise<Answer> {
+    checkFields(body, ['durable', 'auto_delete', 'internal'], ['type']);
+    for (const what of ['auto_delete', 'internal']) {
+      if (booleanOf(body.get(what)) === true) throw new RequestError(400, `${what} exchanges are not supported`);
+    }
+    for (const [argument] of argumentsOf(body)) {
+      throw new RequestError(400, `the exchange argument ${argument} is not supported`);
+    }
     const type = textOf(body.get('type')) ?? 'direct';
     if (!EXCHANGE_TYPES.includes(type as ExchangeType)) {
       throw new RequestError(400, `there are no exchanges of type ${type}`);
@@ -124,12 +180,8 @@ export class Management {
     if (known !== undefined && known.type !== type) {
       throw new RequestError(409, `exchange ${name} is of type ${known.type}`);
     }
-    if (known === undefined && name.startsWith('amq.')) throw new RequestError(403, `the name ${name} is reserved`);
-    await this.context.broker.exchanges.declare({
-      name,
-      type: type as ExchangeType,
-      arguments: textsOf(argumentsOf(body)),
-    });
+    if (known === undefined) checkReserved(name);
+    await this.context.broker.exchanges.declare({ name, type: type as ExchangeType, arguments: {} });
     this.context.destinations.forget();
     return NO_CONTENT;
   }
@@ -141,11 +193,13 @@ export class Management {
   }
 
   private async bind(body: AmqpMap): Promise<Answer> {
+    checkFields(body, [], ['source', 'destination_queue', 'destination_exchange', 'binding_key']);
     const exchange = textOf(body.get('source'));
     const queue = textOf(body.get('destination_queue'));
     if (exchange === undefined || queue === undefined) {
       throw new RequestError(400, 'a binding has a source, which is an exchange, and a destination_queue');
     }
+    if (exchange === '') throw new RequestError(403, 'the default exchange has its bindings');
     if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
     const key = textOf(body.get('binding_key')) ?? '';
     await this.context.broker.exchanges.bind({ exchange, queue, key, arguments: textsOf(argumentsOf(body)) });
@@ -156,6 +210,8 @@ export class Management {
     const [source = '', queue, key] = [query.get('src') ?? undefined, query.get('dstq'), query.get('key')];
     const bindings = this.context.broker.exchanges
       .bindingsOf(source)
+      // No exchange is bound to another one.
+      .filter(() => !query.has('dste'))
       .filter((binding) => (queue === null || binding.queue === queue) && (key === null || binding.key === key));
     return { status: 200, body: { type: 'list', value: bindings.map(bindingMap) } };
   }
@@ -187,9 +243,9 @@ export class Management {
       ['consumer_count', uintValue(this.context.consumersOf(encodeTopicName(queue)))],
       ['name', stringValue(queue)],
       ['vhost', stringValue('/')],
-      ['durable', { type: 'boolean', value: true }],
-      ['auto_delete', { type: 'boolean', value: false }],
-      ['exclusive', { type: 'boolean', value: false }],
+      ['durable', booleanValue(true)],
+      ['auto_delete', booleanValue(false)],
+      ['exclusive', booleanValue(false)],
       ['type', stringValue('quorum')],
       ['arguments', mapValue([])],
     ]);
@@ -198,22 +254,63 @@ export class Management {
 
 const NO_CONTENT: Answer = { status: 204, body: NULL_VALUE };
 
-function statusOf(error: unknown): number | undefined {
+/** HTTP's; 403 for what is beyond a limit or a right. */
+function statusOf(error: unknown): number {
   if (error instanceof RequestError) return error.status;
-  if (!(error instanceof BrokerError)) return undefined;
-  if (error.code === 'TOPIC_NOT_FOUND') return 404;
-  return error.code.startsWith('ILLEGAL') || error.code === 'BAD_REQUEST' ? 400 : 403;
+  if (error instanceof LinkError) return 403;
+  if (!(error instanceof BrokerError)) return 500;
+  const { code } = error;
+  if (code === 'TOPIC_NOT_FOUND' || code === 'CONSUMER_GROUP_NOT_FOUND') return 404;
+  if (code === 'INTERNAL' || code === 'UNKNOWN_OUTCOME') return 500;
+  if (code === 'SHUTTING_DOWN' || code === 'STORE_FULL' || code === 'THROTTLED') return 503;
+  return code.startsWith('ILLEGAL') || code === 'BAD_REQUEST' ? 400 : 403;
 }
 
-function nameIn([, segment = '']: readonly string[]): string {
-  let name: string;
-  try {
-    name = decodeURIComponent(segment);
-  } catch {
-    throw new RequestError(400, `the percent-encoding of ${segment} is broken`);
-  }
-  if (name === '') throw new RequestError(400, 'the name is empty');
+function exclusiveMap(node: TemporaryNode): AmqpValue {
+  return mapValue([
+    ['message_count', ulongValue(node.read().queue.length)],
+    ['consumer_count', uintValue(0)],
+    ['name', stringValue(node.name)],
+    ['vhost', stringValue('/')],
+    ['durable', booleanValue(false)],
+    ['auto_delete', booleanValue(true)],
+    ['exclusive', booleanValue(true)],
+    ['type', stringValue('classic')],
+    ['arguments', mapValue([])],
+  ]);
+}
+
+function countOf(count: number): Answer {
+  return { status: 200, body: mapValue([['message_count', ulongValue(count)]]) };
+}
+
+function named(name: string | undefined): string {
+  if (name === undefined || name === '') throw new RequestError(400, 'the name is empty');
   return name;
+}
+
+function checkReserved(name: string): void {
+  if (name.startsWith('amq.')) throw new RequestError(403, `the name ${name} is reserved`);
+}
+
+/** Fields that are left out, or null, have their defaults. */
+function checkFields(body: AmqpMap, booleans: readonly string[], texts: readonly string[] = []): void {
+  for (const [name, value] of body) {
+    if (value.type === 'null') continue;
+    const isRight =
+      (booleans.includes(name) && value.type === 'boolean') ||
+      (texts.includes(name) && value.type === 'string') ||
+      (name === 'arguments' && value.type === 'map');
+    if (!isRight) throw new RequestError(400, `${name} is not known, or of another type`);
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new RequestError(400, `the percent-encoding of ${text} is broken`);
+  }
 }
 
 function fieldsOf(body: AmqpValue): AmqpMap {
@@ -268,5 +365,5 @@ function isBindingOf({ queue, key, arguments: args }: ExchangeBinding, parts: Re
 
 function splitOnce(part: string): [string, string] {
   const at = part.indexOf('=');
-  return [part.slice(0, at), decodeURIComponent(part.slice(at + 1))];
+  return [part.slice(0, at), decoded(part.slice(at + 1))];
 }

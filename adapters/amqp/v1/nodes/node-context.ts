@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Broker } from '../../../../core/broker.ts';
 import type { Logger } from '../../../../core/ports/logger.ts';
 import type { StoredMessage } from '../../../../core/model/message.ts';
@@ -8,6 +7,8 @@ import type { OutgoingLink } from '../node.ts';
 import { InboundTranslator } from '../translate/inbound-translator.ts';
 import { OutboundTranslator } from '../translate/outbound-translator.ts';
 import { amqpErrorOf } from './conditions.ts';
+import { AzureManagement } from './azure-management.ts';
+import { azureMessage, Locks, lockTokenOf } from './azure-messages.ts';
 import { Destinations } from './destinations.ts';
 import { HeldLeases } from './held-leases.ts';
 import type { NodeOptions } from './node-options.ts';
@@ -37,6 +38,9 @@ export class NodeContext {
   readonly transactions: Transactions;
   readonly requests: Requests;
   readonly management: Management;
+  readonly azureManagement: AzureManagement;
+  /** Of messages that Azure's clients have. */
+  readonly locks = new Locks();
   /** Connections that do not want on some link what they send on another. */
   readonly noLocal = new Set<string>();
   /** What receivers want to be added to messages they gave back (AMQP 3.4.5), until those are sent again. */
@@ -62,6 +66,7 @@ export class NodeContext {
     this.transactions = new Transactions(this);
     this.requests = new Requests(this);
     this.management = new Management(this);
+    this.azureManagement = new AzureManagement(this);
   }
 
   /** What the peer is told of an error; a defect of ours goes to the log. */
@@ -79,11 +84,19 @@ export class NodeContext {
     attempt: number,
     nowMs: number,
     annotations?: AmqpMap,
-    tag?: Buffer,
   ): void {
     const { outbound } = this;
     outbound.translate(message, attempt, nowMs, annotations);
-    link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end, 0, tag);
+    link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end);
+  }
+
+  /** The same for a client of Azure's. @param lockedUntil undefined for a message that is settled as it is sent */
+  sendAzure(link: OutgoingLink, delivery: Delivery, nowMs: number, lockedUntil: number | undefined): void {
+    const { message, attempt, receipt } = delivery;
+    const annotations = this.annotationsOf(delivery);
+    const bytes = azureMessage(this.outbound, message, attempt, nowMs, lockedUntil, annotations);
+    const token = lockedUntil === undefined ? lockTokenOf(receipt) : this.locks.add(receipt);
+    link.send(delivery, NO_HEAD, 0, bytes, 0, bytes.length, 0, token);
   }
 
   keepAnnotations({ message }: Delivery, annotations: AmqpMap): void {
@@ -118,13 +131,9 @@ export class NodeContext {
     if (left > 0) this.consumers.set(group, left);
     else this.consumers.delete(group);
   }
-
-  /** Azure's clients take the delivery tag for the token of a lock, a UUID. */
-  lockToken(): Buffer {
-    return randomBytes(16);
-  }
 }
 
+const NO_HEAD = Buffer.alloc(0);
 /** Messages whose added annotations are remembered. */
 const ANNOTATIONS_MAX = 10_000;
 

@@ -1,5 +1,5 @@
 import { MATCH_ALL, type FilterExpression } from '../../../../core/model/filter.ts';
-import { deadLetterTopic, encodeTopicName } from '../../../../core/model/names.ts';
+import { encodeTopicName } from '../../../../core/model/names.ts';
 import type { Action, Resource } from '../../../../core/ports/authorizer.ts';
 import type { Attach, Source, Target } from '../codec/performatives.ts';
 import { LinkError, type IncomingLink, type Link, type Nodes, type OutgoingLink } from '../node.ts';
@@ -35,7 +35,7 @@ export class BrokerNodes implements Nodes {
     try {
       if (target.kind === 'coordinator') return new CoordinatorTarget(this.context, link);
       if (target.dynamic) return this.temporaryTarget(target, link);
-      return await this.storeTarget(target, link);
+      return await this.storeTarget(target, attach, link);
     } catch (error) {
       throw this.refusal(error);
     }
@@ -56,13 +56,13 @@ export class BrokerNodes implements Nodes {
     this.context.settling.whenSettled(done);
   }
 
-  private async storeTarget(target: Target, link: IncomingLink): Promise<TargetNode> {
+  private async storeTarget(target: Target, attach: Attach, link: IncomingLink): Promise<TargetNode> {
     const { context } = this;
     const { address, capabilities } = target;
     if (address === undefined) return new StoreTarget(context, link, target, undefined);
     const node = parseAddress(address, capabilities, context.options.bareAddress);
     if (node.kind === 'cbs' || node.kind === 'management')
-      return context.requests.target(target, link, this.handlerOf(node));
+      return context.requests.target(target, attach, link, this.handlerOf(node));
     const destination = await context.destinations.resolve(address, capabilities);
     if (destination.kind === 'topic') {
       this.authorize(link, 'PUB', { kind: 'topic', topic: destination.topic, address: destination.address });
@@ -96,27 +96,24 @@ export class BrokerNodes implements Nodes {
       case 'management':
         return context.requests.source(source, attach, link);
       case 'queue': {
-        const made = context.temporary.get(node.queue)?.read();
-        if (made !== undefined) {
+        const temporary = context.temporary.get(node.queue);
+        if (temporary !== undefined) {
+          const { owner = link.peer.owner } = temporary;
+          if (owner !== link.peer.owner) {
+            throw new LinkError('amqp:resource-locked', `the queue ${node.queue} is exclusive to another connection`);
+          }
+          const made = temporary.read();
           return new TemporarySource(context, link, granted(source, undefined), made.queue, made.leave);
         }
-        return this.groupSource(await context.queues.use(node.queue), source, filters, attach, link);
+        break;
       }
-      case 'group': {
-        const names = { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
-        await context.queues.useTopic(names.topic);
-        await context.queues.useGroup(names.group);
-        return this.groupSource(names, source, filters, attach, link);
-      }
-      case 'deadLetter': {
-        const names = { topic: deadLetterTopic(encodeTopicName(node.group)), group: encodeTopicName(node.group) };
-        await context.broker.topics.use(names.topic);
-        await context.queues.useGroup(names.group);
-        return this.groupSource(names, source, filters, attach, link);
-      }
+      case 'group':
+      case 'deadLetter':
+        break;
       default:
         return this.subscription(node, source, filters, link);
     }
+    return this.groupSource((await context.queues.useReadable(node))!, source, filters, attach, link);
   }
 
   private async groupSource(
@@ -200,8 +197,9 @@ export class BrokerNodes implements Nodes {
 
   private handlerOf(node: NodeAddress): RequestHandler {
     if (node.kind === 'cbs') return putToken;
-    if (node.kind === 'management' && node.of === '') return (request) => this.context.management.handle(request);
-    return notImplemented;
+    if (node.kind !== 'management') return notImplemented;
+    if (node.of === '') return (request, link) => this.context.management.handle(request, link);
+    return (request, link) => this.context.azureManagement.handle(node.of, request, link.peer);
   }
 
   private authorize({ peer }: Link, action: Action, resource: Resource): void {

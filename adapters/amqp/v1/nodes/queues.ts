@@ -1,7 +1,8 @@
 import type { Broker } from '../../../../core/broker.ts';
 import type { RetryPolicy } from '../../../../core/model/consumer-group.ts';
-import { encodeTopicName } from '../../../../core/model/names.ts';
+import { deadLetterTopic, encodeTopicName } from '../../../../core/model/names.ts';
 import { QUEUE_RETENTION, type Retention } from '../../../../core/model/topic.ts';
+import type { NodeAddress } from './address.ts';
 
 /** As other AMQP brokers do: what comes back, comes back at once. */
 export const RETRY_AT_ONCE: RetryPolicy = { attemptsMax: 10, backoff: { kind: 'listed', delaysMs: [0] } };
@@ -29,6 +30,29 @@ export class Queues {
     await this.useTopic(name, QUEUE_RETENTION);
     await this.useGroup(name);
     return { topic: name, group: name };
+  }
+
+  /** What is read as a member of a group, made where it is not there yet; undefined for an address without one. */
+  async useReadable(node: NodeAddress): Promise<QueueNames | undefined> {
+    switch (node.kind) {
+      case 'queue':
+        return this.use(node.queue);
+      case 'group': {
+        const names = { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
+        await this.useTopic(names.topic);
+        await this.useGroup(names.group);
+        return names;
+      }
+      case 'deadLetter': {
+        const group = encodeTopicName(node.group);
+        const names = { topic: deadLetterTopic(group), group };
+        await this.broker.topics.use(names.topic);
+        await this.useGroup(group);
+        return names;
+      }
+      default:
+        return undefined;
+    }
   }
 
   /** A group on a topic. */

@@ -27,8 +27,8 @@ export class Requests {
     this.context = context;
   }
 
-  target(target: Target, link: IncomingLink, handler: RequestHandler): TargetNode {
-    return new RequestTarget(this.context, this, link, target, handler);
+  target(target: Target, attach: Attach, link: IncomingLink, handler: RequestHandler): TargetNode {
+    return new RequestTarget(this.context, this, link, target, attach, handler);
   }
 
   source(source: Source, attach: Attach, link: OutgoingLink): SourceNode {
@@ -57,6 +57,7 @@ export class Requests {
 
 class RequestTarget implements TargetNode {
   readonly target: Target;
+  readonly properties: AmqpMap;
   readonly maxMessageSize = 1024 * 1024;
   readonly creditMax = CREDIT_MAX;
   private readonly context: NodeContext;
@@ -66,7 +67,15 @@ class RequestTarget implements TargetNode {
   /** One after the other, so that what a client asks for takes effect in its order. */
   private answered: Promise<void> = Promise.resolve();
 
-  constructor(context: NodeContext, requests: Requests, link: IncomingLink, target: Target, handler: RequestHandler) {
+  constructor(
+    context: NodeContext,
+    requests: Requests,
+    link: IncomingLink,
+    target: Target,
+    attach: Attach,
+    handler: RequestHandler,
+  ) {
+    this.properties = pairedOf(attach);
     this.context = context;
     this.requests = requests;
     this.link = link;
@@ -118,8 +127,7 @@ class ResponseSource implements SourceNode {
     this.source = source;
     this.replyTo = attach.target?.kind === 'target' ? attach.target.address : undefined;
     this.onDetached = onDetached;
-    const paired = attach.properties.get('paired');
-    this.properties = new Map<string, AmqpValue>(paired && [['paired', paired]]);
+    this.properties = pairedOf(attach);
   }
 
   isFor(replyTo: string | undefined): boolean {
@@ -151,6 +159,12 @@ class ResponseSource implements SourceNode {
   detached(): void {
     this.onDetached();
   }
+}
+
+/** Link pairing 1.0: both sides say that the links of one name belong together. */
+function pairedOf({ properties }: Attach): AmqpMap {
+  const paired = properties.get('paired');
+  return new Map<string, AmqpValue>(paired && [['paired', paired]]);
 }
 
 const NO_HEAD = Buffer.alloc(0);

@@ -9,6 +9,8 @@ import { TemporaryQueue } from './temporary-queue.ts';
 /** What a client has made for itself; gone with the link that made it (AMQP 3.5.10). */
 export interface TemporaryNode {
   readonly name: string;
+  /** The only connection that may read it, where a client has given it its name. */
+  readonly owner?: string | undefined;
   /** False: there is no room for the message. */
   offer(message: Message): boolean;
   /** What a new reader reads, and what to do when it has gone. */
@@ -31,14 +33,14 @@ export class TemporaryNodes {
   }
 
   /** @throws LinkError amqp:resource-limit-exceeded */
-  create(capabilities: readonly string[]): TemporaryNode {
+  create(capabilities: readonly string[], given?: { readonly name: string; readonly owner: string }): TemporaryNode {
     const { temporaryQueuesMax } = this.options;
     if (this.nodes.size >= temporaryQueuesMax) {
       throw new LinkError('amqp:resource-limit-exceeded', `there are ${temporaryQueuesMax} temporary queues already`);
     }
-    const name = `temporary-${randomUUID()}`;
+    const name = given?.name ?? `temporary-${randomUUID()}`;
     const make = (): TemporaryQueue => new TemporaryQueue(name, this.options.temporary, this.broker.clock);
-    const node = capabilities.includes('temporary-topic') ? topicOf(name, make) : queueOf(make());
+    const node = capabilities.includes('temporary-topic') ? topicOf(name, make) : queueOf(make(), given?.owner);
     // Other protocols answer to it by its reply address.
     const live = this.broker.subscribeLive(replyTopicOf(temporaryAddress(node)), {
       deliver: (message) => void node.offer(message),
@@ -47,7 +49,10 @@ export class TemporaryNodes {
     return node;
   }
 
-  delete({ name }: TemporaryNode): void {
+  delete(node: TemporaryNode): void {
+    const { name } = node;
+    // There may be another one of its name by now.
+    if (this.get(name) !== node) return;
     this.nodes.get(name)?.live[Symbol.dispose]();
     this.nodes.delete(name);
   }
@@ -55,13 +60,14 @@ export class TemporaryNodes {
 
 /** The address clients get for one, and write into `reply-to`. */
 export function temporaryAddress({ name }: TemporaryNode): string {
-  return `/queues/${name}`;
+  return `/queues/${encodeURIComponent(name)}`;
 }
 
 /** Its readers share the messages. */
-function queueOf(queue: TemporaryQueue): TemporaryNode {
+function queueOf(queue: TemporaryQueue, owner: string | undefined): TemporaryNode {
   return {
     name: queue.name,
+    owner,
     offer: (message) => queue.offer(message),
     read: () => ({ queue, leave: () => undefined }),
   };

@@ -1,6 +1,7 @@
 import { backoffMs, type RetryPolicy } from '../../../../core/model/consumer-group.ts';
 import type { Delivery, SettleAction } from '../../../../core/ports/message-engine.ts';
-import type { DeliveryState, Modified } from '../codec/performatives.ts';
+import type { AmqpError, DeliveryState, Modified } from '../codec/performatives.ts';
+import { textOf } from '../codec/plain-values.ts';
 
 /** Again at once, at its old place, as if it had never been sent. */
 export const RELEASE: SettleAction = { kind: 'release', delayMs: 0, countAttempt: false };
@@ -26,12 +27,21 @@ export function verdictOf(state: DeliveryState | undefined, circumstances: Circu
     case 'released':
       return RELEASE;
     case 'rejected':
-      return { kind: 'deadLetter', reason: state.error?.description ?? state.error?.condition ?? 'rejected' };
+      return rejected(state.error);
     case 'modified':
       return modified(state, circumstances);
     default:
       return FAILED;
   }
+}
+
+/** Azure's clients say why in the error's info. */
+function rejected(error: AmqpError | undefined): SettleAction {
+  return {
+    kind: 'deadLetter',
+    reason: textOf(error?.info?.get('DeadLetterReason')) ?? error?.condition ?? 'rejected',
+    description: textOf(error?.info?.get('DeadLetterErrorDescription')) ?? error?.description,
+  };
 }
 
 function modified(state: Modified, { delivery, retry, nowMs, countsModified }: Circumstances): SettleAction {

@@ -1,6 +1,6 @@
-import { EnvelopeProtocol, SystemField } from '../../../../core/model/message-layout.ts';
+import { EnvelopeProtocol } from '../../../../core/model/message-layout.ts';
 import type { Message, StoredMessage } from '../../../../core/model/message.ts';
-import type { MessageView } from '../../../../core/model/message-view.ts';
+import { deadLetterOf, type MessageView } from '../../../../core/model/message-view.ts';
 import { isDeadLetterTopic } from '../../../../core/model/names.ts';
 import { writeUint32 } from '../codec/bytes.ts';
 import { Code } from '../codec/constructors.ts';
@@ -170,12 +170,15 @@ function mergedAnnotations(stored: readonly ValuePair[], added: AmqpMap): readon
 
 /** With where the message was given up, as RabbitMQ tells it: an array of maps, the latest first. */
 function withDeath(message: StoredMessage, annotations: AmqpMap = NO_ANNOTATIONS): AmqpMap {
-  const topic = message.systemText(SystemField.deadLetterTopic);
-  if (topic === undefined) return annotations;
+  const dead = deadLetterOf(message);
+  if (dead === undefined) return annotations;
+  const { topic, messageId, reason, description } = dead;
   const death: [string, string][] = [
     ['topic', topic],
-    ['message-id', message.systemText(SystemField.deadLetterMessageId) ?? ''],
+    ['message-id', messageId],
   ];
+  if (reason !== undefined) death.push(['reason', reason]);
+  if (description !== undefined) death.push(['description', description]);
   const map: AmqpValue = {
     type: 'map',
     value: death.map(([key, text]) => [

@@ -1,6 +1,6 @@
 import { BrokerError, failed, succeeded, type Outcome } from '../../../../core/model/broker-error.ts';
-import { deadLetterCopy } from '../../../../core/model/dead-letter.ts';
-import type { StoredMessage } from '../../../../core/model/message.ts';
+import { deadLetterCopy, DELIVERY_LIMIT } from '../../../../core/model/dead-letter.ts';
+import type { Message, StoredMessage } from '../../../../core/model/message.ts';
 import { deadLetterTopic } from '../../../../core/model/names.ts';
 import { DEFAULT_RETENTION } from '../../../../core/model/topic.ts';
 import type { Clock } from '../../../../core/ports/clock.ts';
@@ -61,9 +61,11 @@ export class Settling {
 
   /** The same for a lease that was checked. */
   apply(settlement: Settlement, { group, parts }: Lease, at: number, dead: DeadMessages | undefined): Outcome<Settled> {
-    if (settlement.action.kind === 'deadLetter') {
+    const { action } = settlement;
+    if (action.kind === 'deadLetter') {
       const message = dead?.get(settlement.receipt);
-      if (message !== undefined) this.sendDeadLetter(group, message, at);
+      if (message !== undefined)
+        this.sendDeadLetter(group, deadLetterCopy(message, action.reason, action.description), at);
     }
     const entry = settleEntry(settlement, group, parts, at);
     const epoch = this.journal.settle(entry);
@@ -75,7 +77,7 @@ export class Settling {
   retire(group: GroupState, queue: ReadableQueue, gone: readonly number[], dead: readonly StoredMessage[]): void {
     const at = this.clock.now();
     this.journal.begin(at);
-    for (const message of dead) this.sendDeadLetter(group, message, at);
+    for (const message of dead) this.sendDeadLetter(group, deadLetterCopy(message, DELIVERY_LIMIT), at);
     for (const offset of gone) {
       const { serial: groupSerial } = group;
       this.journal.settle({ kind: 'ack', groupSerial, queueSerial: queue.serial, offset, time: 0, flag: false });
@@ -98,14 +100,14 @@ export class Settling {
   }
 
   /** The dead letter topic is created when it is first needed. */
-  private sendDeadLetter(group: GroupState, message: StoredMessage, at: number): void {
+  private sendDeadLetter(group: GroupState, copy: Message, at: number): void {
     const { state } = this.journal;
     const name = deadLetterTopic(group.spec.name);
     if (!state.topics.has(name)) {
       const spec = { name, type: 'MIXED' as const, queues: 1, retention: DEFAULT_RETENTION };
       this.journal.write({ type: 'topic', spec, serials: [state.nextSerial()] });
     }
-    this.journal.send(state.topics.get(name)!.queues[0]!, deadLetterCopy(message), at, state.lightTargets([]));
+    this.journal.send(state.topics.get(name)!.queues[0]!, copy, at, state.lightTargets([]));
   }
 }
 

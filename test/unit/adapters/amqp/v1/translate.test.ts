@@ -283,12 +283,12 @@ t.test('annotations of an earlier receiver are merged, and the rest stays as it 
 });
 
 t.test('a message that was given up says where', async (t) => {
-  const dead = stored(deadLetterCopy(sent(propertiesOf({ messageId: str('m') }), DATA)), '%DLQ%G');
+  const dead = stored(deadLetterCopy(sent(propertiesOf({ messageId: str('m') }), DATA), 'bad', 'really'), '%DLQ%G');
   const deaths = readMessage(delivered(dead).whole).messageAnnotations.get('x-opt-deaths');
   t.same(deaths, {
     type: 'array',
     elementType: 'map',
-    value: [mapOf({ topic: str('T'), 'message-id': str('m') })],
+    value: [mapOf({ topic: str('T'), 'message-id': str('m'), reason: str('bad'), description: str('really') })],
   });
   t.same(delivered(dead).bare, bytesOf([propertiesOf({ messageId: str('m') }), DATA]));
 });
