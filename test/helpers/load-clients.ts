@@ -2,32 +2,15 @@ import type { Message__Output } from '../../adapters/grpc/proto/generated/apache
 import { fromMs, toMs } from '../../adapters/grpc/time.ts';
 import type { Arrival, DeliveryJournal, SentMessage } from './delivery-journal.ts';
 import { GrpcTestClient, message, receiveRequest } from './grpc-client.ts';
+import type { Life, LoadClient } from './killed-gateway.ts';
 import { publishPacket, RawMqttClient } from './mqtt-client.ts';
 import type { Random } from './random.ts';
-
-/** One life of the gateway, as its clients see it. */
-export interface Life {
-  readonly mqttPort: number;
-  readonly grpcPort: number;
-  /** No new messages: publishers end when all is acknowledged, consumers when nothing comes for `quietMs`. */
-  readonly isLast: boolean;
-  readonly quietMs: number;
-  /** Set just before the gateway is killed: from then on a lost connection is no failure. */
-  isKilled: boolean;
-  /** Resolves when it was killed. */
-  readonly ended: Promise<void>;
-}
 
 /** What all clients of one load share. */
 export interface Load {
   readonly journal: DeliveryJournal;
   readonly random: Random;
   readonly topic: string;
-}
-
-export interface LoadClient {
-  /** Works until the life ends. What has no answer then is taken up again in the next one, as real clients do. */
-  live(life: Life): Promise<void>;
 }
 
 const POLL_MS = 2000;

@@ -177,3 +177,30 @@ run({
     return isRight ? '' : `found ${texts.join(' and ')}`;
   },
 });
+
+void t.test(
+  'what was out when the engine ended comes before what never was, also where only that is in memory',
+  async (t) => {
+    const disk = new FaultDisk(new Random(seed));
+    const first = await startOnDisk(disk, new MicrotaskClock(), { checkpointBytes: 1 << 30 });
+    await addTopic(first.engine, 'orders');
+    await addGroup(first.engine, 'workers');
+    await first.engine.send(bodies(0, 4, 3_000));
+    const read = { source: ORDERS, leaseMs: 60_000 };
+    const out = await first.engine.receive(request('workers', 'orders', { ...read, max: 2 }), NEVER_ABORTED);
+    t.equal(out.length, 2);
+    await first.storage.checkpoint();
+    // Behind the checkpoint: these are read at the start, the others when they are wanted.
+    await first.engine.send(bodies(4, 6, 3_000));
+    const second = await startOnDisk(disk.crash(), new MicrotaskClock(first.clock.now() + 61_000), {
+      checkpointBytes: 1 << 30,
+    });
+    const numbers: number[] = [];
+    while (numbers.length < 6) {
+      const got = await second.engine.receive(request('workers', 'orders', { ...read, max: 10 }), NEVER_ABORTED);
+      for (const { message } of got) numbers.push(Number.parseInt(message.body.toString(), 10));
+    }
+    t.same(numbers, [0, 1, 2, 3, 4, 5]);
+    await second.engine.stop();
+  },
+);

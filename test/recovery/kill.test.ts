@@ -3,15 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { DeliveryJournal, type JournalCounts } from '../helpers/delivery-journal.ts';
-import { spawnGatewayProcess, type StartingGateway } from '../helpers/gateway-process.ts';
-import {
-  GrpcLoadConsumer,
-  GrpcLoadProducer,
-  LEASE_MS,
-  MqttLoadPublisher,
-  type Life,
-  type LoadClient,
-} from '../helpers/load-clients.ts';
+import { KilledGateway, type LoadClient } from '../helpers/killed-gateway.ts';
+import { GrpcLoadConsumer, GrpcLoadProducer, LEASE_MS, MqttLoadPublisher } from '../helpers/load-clients.ts';
 import { Random, testSeed } from '../helpers/random.ts';
 import { TEST_CERTIFICATE } from '../helpers/test-certificate.ts';
 
@@ -73,49 +66,6 @@ function killMoment(random: Random, now: JournalCounts): (counts: JournalCounts)
   const what = random.pick(['acked', 'delivered', 'confirmedAcks'] as const);
   const target = now[what] + random.int(1, random.chance(0.3) ? 20 : 1000);
   return (counts) => counts[what] >= target;
-}
-
-class KilledGateway {
-  kills = 0;
-  private readonly settings: readonly string[];
-  private readonly clients: readonly LoadClient[];
-  private current: StartingGateway | undefined;
-
-  constructor(settings: readonly string[], clients: readonly LoadClient[]) {
-    this.settings = settings;
-    this.clients = clients;
-  }
-
-  /** Runs the clients against a new process until it has been killed at the moment, or they are through. */
-  async life(quietMs: number, isLast: boolean, killed: () => Promise<void>): Promise<void> {
-    this.current = spawnGatewayProcess(this.settings);
-    const { mqttPort, grpcPort } = await this.current.ready;
-    let end!: () => void;
-    const ended = new Promise<void>((resolve) => (end = resolve));
-    const life: Life = { mqttPort, grpcPort, quietMs, isLast, isKilled: false, ended };
-    const clients = Promise.all(this.clients.map((client) => client.live(life)));
-    await Promise.race([clients, killed()]);
-    life.isKilled = true;
-    end();
-    await this.kill();
-    await clients;
-  }
-
-  /** Kills a process that has not come up yet, or just has. */
-  async stillbirth(random: Random, startMs: number): Promise<void> {
-    this.current = spawnGatewayProcess(this.settings);
-    this.current.ready.catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, random.int(0, startMs)));
-    await this.kill();
-  }
-
-  async kill(): Promise<void> {
-    if (this.current === undefined) return;
-    this.current.child.kill('SIGKILL');
-    await this.current.exited;
-    this.current = undefined;
-    this.kills++;
-  }
 }
 
 interface Outcome {

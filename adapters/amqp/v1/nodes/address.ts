@@ -1,4 +1,5 @@
 import { LinkError } from '../node.ts';
+import { withoutScheme } from '../translate/reply-addresses.ts';
 
 /** What an address of AMQP 1.0 names; names are decoded, as users write them. */
 export type NodeAddress =
@@ -30,7 +31,8 @@ const AMQ_TOPIC = 'amq.topic';
  * @param capabilities of the terminus, which say what a bare name is
  * @throws LinkError amqp:invalid-field
  */
-export function parseAddress(text: string, capabilities: readonly string[], bare: BareKind): NodeAddress {
+export function parseAddress(written: string, capabilities: readonly string[], bare: BareKind): NodeAddress {
+  const text = withoutScheme(written);
   if (text === '') throw invalid(text, 'it is empty');
   if (text === '$cbs') return { kind: 'cbs' };
   const management = MANAGEMENT.exec(text);

@@ -10,11 +10,21 @@ const ADDRESS_PREFIX = '$reply/a/';
 /** `/queues/q`, RabbitMQ's older `/queue/q` and `/amq/queue/q`: the rest of the path is percent-encoded in the first only. */
 const QUEUE_PATH = /^\/queues\/([^/]+)$/;
 const OLD_QUEUE_PATH = /^(?:\/queue\/|\/amq\/queue\/|queue:\/\/)(.+)$/s;
+const SCHEME_BEFORE_PATH = /^(?:queue|topic):\/\/\/(?:queues|topics|groups|exchanges)\//;
 const TOPIC_PATH = /^\/topics\/[^/]+\/(.*)$/s;
 const TOPIC_ALONE = /^(?:\/topics\/([^/]+)|topic:\/\/(.+))$/s;
 
+/**
+ * Qpid JMS puts the prefix of queues before whatever it found in `reply-to`: `queue:///topics/t/a` is `/topics/t/a`. No other
+ * queue has such a name.
+ */
+export function withoutScheme(address: string): string {
+  return SCHEME_BEFORE_PATH.test(address) ? address.slice(address.indexOf('://') + 3) : address;
+}
+
 /** An AMQP reply-to as the core has it. */
-export function replyTopicOf(address: string): string {
+export function replyTopicOf(written: string): string {
+  const address = withoutScheme(written);
   const below = TOPIC_PATH.exec(address)?.[1];
   const alone = TOPIC_ALONE.exec(address);
   const topic = below ?? alone?.[1];

@@ -300,7 +300,8 @@ export class Consumption {
   private nextConcurrent(now: number): number {
     if (this.window.available > 0) return this.takePassed();
     const due = this.takeDue(now);
-    return due === -1 ? this.admitNext() : due;
+    // What comes back goes first, also when it has to be loaded before that.
+    return due === -1 && this.missing === -1 ? this.admitNext() : due;
   }
 
   /** A message group goes on only with its oldest message: one that is not wanted holds up its own group and no other. */

@@ -420,6 +420,8 @@ t.test('reply addresses of queues can be published to, those of devices are AMQP
     '/queue/r': '$reply/q/r',
     '/amq/queue/r': '$reply/q/r',
     'queue://r/1': '$reply/q/r%2F1',
+    'queue:///queues/r': '$reply/q/r',
+    'queue:///topics/t/r/1': 'r/1',
     replies: '$reply/q/replies',
     '/topics/t/a/b%20c//d': 'a/b c//d',
     '/topics/t': 't',
