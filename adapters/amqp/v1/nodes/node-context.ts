@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Broker } from '../../../../core/broker.ts';
+import type { Action, Resource } from '../../../../core/ports/authorizer.ts';
 import type { Logger } from '../../../../core/ports/logger.ts';
 import type { StoredMessage } from '../../../../core/model/message.ts';
 import type { Delivery } from '../../../../core/ports/message-engine.ts';
 import type { AmqpError, AmqpMap } from '../codec/performatives.ts';
-import type { OutgoingLink } from '../node.ts';
+import { LinkError, type Link, type OutgoingLink } from '../node.ts';
 import { InboundTranslator } from '../translate/inbound-translator.ts';
 import { OutboundTranslator } from '../translate/outbound-translator.ts';
 import { amqpErrorOf } from './conditions.ts';
@@ -67,6 +68,12 @@ export class NodeContext {
     if (known !== undefined) return known;
     this.log.error({ err: error }, what);
     return { condition: 'amqp:internal-error', description: 'internal error' };
+  }
+
+  /** @throws LinkError amqp:unauthorized-access */
+  authorize({ peer }: Link, action: Action, resource: Resource): void {
+    if (this.broker.isAllowed(peer.principal, action, resource)) return;
+    throw new LinkError('amqp:unauthorized-access', `${peer.principal.name} may not do that`);
   }
 
   send(

@@ -1,10 +1,9 @@
-import { MATCH_ALL, type FilterExpression } from '../../../../core/model/filter.ts';
+import { compileFilter, MATCH_ALL, type FilterExpression } from '../../../../core/model/filter.ts';
 import { deadLetterTopic, encodeTopicName } from '../../../../core/model/names.ts';
-import type { Action, Resource } from '../../../../core/ports/authorizer.ts';
 import type { Attach, Source, Target } from '../codec/performatives.ts';
-import { LinkError, type IncomingLink, type Link, type Nodes, type OutgoingLink } from '../node.ts';
+import { LinkError, type IncomingLink, type Nodes, type OutgoingLink } from '../node.ts';
 import type { SourceNode, TargetNode } from '../node.ts';
-import { parseAddress, type NodeAddress } from './address.ts';
+import { parseAddress, quoted, type NodeAddress } from './address.ts';
 import { BrowseSource } from './browse-source.ts';
 import { putToken } from './cbs.ts';
 import { CoordinatorTarget } from './coordinator.ts';
@@ -14,7 +13,7 @@ import type { NodeContext } from './node-context.ts';
 import { notImplemented } from './request-message.ts';
 import type { RequestHandler } from './requests.ts';
 import { StoreTarget } from './store-target.ts';
-import { temporaryAddress } from './temporary-nodes.ts';
+import { isTemporaryName, temporaryAddress } from './temporary-nodes.ts';
 import { TemporarySource } from './temporary-source.ts';
 
 const OUTCOMES = ['amqp:accepted:list', 'amqp:rejected:list', 'amqp:released:list', 'amqp:modified:list'];
@@ -63,10 +62,7 @@ export class BrokerNodes implements Nodes {
     const node = parseAddress(address, capabilities, context.options.bareAddress);
     if (node.kind === 'cbs' || node.kind === 'management')
       return context.requests.target(target, link, this.handlerOf(node));
-    const destination = await context.destinations.resolve(address, capabilities);
-    if (destination.kind === 'topic') {
-      this.authorize(link, 'PUB', { kind: 'topic', topic: destination.topic, address: destination.address });
-    }
+    const destination = await context.destinations.resolve(link, address, capabilities);
     return new StoreTarget(context, link, target, destination);
   }
 
@@ -100,16 +96,21 @@ export class BrokerNodes implements Nodes {
         if (made !== undefined) {
           return new TemporarySource(context, link, granted(source, undefined), made.queue, made.leave);
         }
+        if (isTemporaryName(node.queue)) throw new LinkError('amqp:not-found', `${node.queue} is gone`);
+        const name = encodeTopicName(node.queue);
+        this.authorizeGroup(link, name, name);
         return this.groupSource(await context.queues.use(node.queue), source, filters, attach, link);
       }
       case 'group': {
         const names = { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
+        this.authorizeGroup(link, names.topic, names.group);
         await context.queues.useTopic(names.topic);
         await context.queues.useGroup(names.group);
         return this.groupSource(names, source, filters, attach, link);
       }
       case 'deadLetter': {
         const names = { topic: deadLetterTopic(encodeTopicName(node.group)), group: encodeTopicName(node.group) };
+        this.authorizeGroup(link, names.topic, names.group);
         await context.broker.topics.use(names.topic);
         await context.queues.useGroup(names.group);
         return this.groupSource(names, source, filters, attach, link);
@@ -127,8 +128,6 @@ export class BrokerNodes implements Nodes {
     link: OutgoingLink,
   ): Promise<SourceNode> {
     const { topic, group } = names;
-    this.authorize(link, 'SUB', { kind: 'topic', topic, address: undefined });
-    this.authorize(link, 'SUB', { kind: 'group', group });
     const answer = granted(source, filters);
     const { selector } = filters;
     if (source.distributionMode === 'copy') return BrowseSource.open(this.context, link, answer, names, selector);
@@ -146,7 +145,9 @@ export class BrokerNodes implements Nodes {
   ): Promise<SourceNode> {
     const { context } = this;
     const { topic, address } = this.topicOf(node);
-    this.authorize(link, 'SUB', { kind: 'topic', topic, address });
+    context.authorize(link, 'SUB', { kind: 'topic', topic, address });
+    const filter = filterOf(address, filters);
+    compileFilter(filter);
     await context.queues.useTopic(topic);
     if (filters.noLocal) {
       const { owner } = link.peer;
@@ -158,11 +159,16 @@ export class BrokerNodes implements Nodes {
     const reading: Reading = {
       group,
       from: { kind: 'topic', topic },
-      filter: filterOf(address, filters),
+      filter,
       noLocal: filters.noLocal,
       onDetached: leave,
     };
     return new LeasedSource(context, link, granted(source, filters), reading);
+  }
+
+  private authorizeGroup(link: OutgoingLink, topic: string, group: string): void {
+    this.context.authorize(link, 'SUB', { kind: 'topic', topic, address: undefined });
+    this.context.authorize(link, 'SUB', { kind: 'group', group });
   }
 
   private topicOf(node: Exclude<NodeAddress, { kind: 'queue' | 'group' | 'deadLetter' | 'cbs' | 'management' }>) {
@@ -174,7 +180,10 @@ export class BrokerNodes implements Nodes {
       case 'address': {
         const topic = this.context.broker.topicOfFilter(node.address);
         if (topic !== undefined) return { topic, address: node.address };
-        throw new LinkError('amqp:not-implemented', `what ${node.address} matches may be in several topics: name one`);
+        throw new LinkError(
+          'amqp:not-implemented',
+          `what ${quoted(node.address)} matches may be in several topics: name one`,
+        );
       }
     }
   }
@@ -183,9 +192,9 @@ export class BrokerNodes implements Nodes {
   private lookUp(attach: Attach, link: OutgoingLink): SourceNode {
     const { subscriptions } = this.context;
     const source = subscriptions.lookUp(attach, link);
-    if (source === undefined) throw new LinkError('amqp:not-found', `there is no subscription ${attach.name}`);
+    if (source === undefined) throw new LinkError('amqp:not-found', `there is no subscription ${quoted(attach.name)}`);
     if (subscriptions.isActive(attach, link)) {
-      throw new LinkError('amqp:resource-locked', `the subscription ${attach.name} is in use`);
+      throw new LinkError('amqp:resource-locked', `the subscription ${quoted(attach.name)} is in use`);
     }
     return {
       source,
@@ -202,11 +211,6 @@ export class BrokerNodes implements Nodes {
     if (node.kind === 'cbs') return putToken;
     if (node.kind === 'management' && node.of === '') return (request) => this.context.management.handle(request);
     return notImplemented;
-  }
-
-  private authorize({ peer }: Link, action: Action, resource: Resource): void {
-    if (this.context.broker.isAllowed(peer.principal, action, resource)) return;
-    throw new LinkError('amqp:unauthorized-access', `${peer.principal.name} may not do that`);
   }
 
   private refusal(error: unknown): LinkError {

@@ -74,11 +74,6 @@ export class StoreTarget implements TargetNode, Publisher {
     end: number,
     state: DeliveryState | undefined,
   ): void {
-    if (this.behind !== undefined) {
-      this.behind.push(() => this.deliver(deliveryId, settled, messageFormat, buffer, start, end, state));
-      this.expect(state);
-      return;
-    }
     const id = settled ? SETTLED : deliveryId;
     try {
       if (messageFormat === BATCH_MESSAGE_FORMAT)
@@ -114,16 +109,23 @@ export class StoreTarget implements TargetNode, Publisher {
   ): void {
     if (messages.length === 0) return this.answer(id, ACCEPTED);
     if (id !== SETTLED) this.batches.set(id, { remaining: messages.length, failure: undefined });
-    for (const [start, end] of messages) {
-      try {
-        this.take(id, buffer, start, end, state);
-      } catch (error) {
-        this.answer(id, this.rejection(error));
-      }
+    for (const [start, end] of messages) this.takeOrReject(id, buffer, start, end, state);
+  }
+
+  private takeOrReject(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined): void {
+    try {
+      this.take(id, buffer, start, end, state);
+    } catch (error) {
+      this.answer(id, this.rejection(error));
     }
   }
 
   private take(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined): void {
+    if (this.behind !== undefined) {
+      this.behind.push(() => this.takeOrReject(id, buffer, start, end, state));
+      this.expect(state);
+      return;
+    }
     const { destination = this.addressed(id, buffer, start, end, state) } = this;
     if (destination !== undefined) this.put(destination, id, buffer, start, end, state);
   }
@@ -131,18 +133,19 @@ export class StoreTarget implements TargetNode, Publisher {
   /** The destination a message names; undefined where that is looked up first, and the message comes again then. */
   private addressed(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined) {
     this.context.inbound.scan(buffer, start, end);
-    const { to } = this.context.inbound;
+    const { to, jmsDestination } = this.context.inbound;
     if (to === undefined) throw new LinkError('amqp:precondition-failed', 'a message without `to` has no destination');
-    const known = this.context.destinations.peek(to);
+    const { destinations } = this.context;
+    const known = destinations.peek(this.link, to, jmsDestination);
     if (known !== undefined) return known;
     const behind: (() => void)[] = (this.behind = []);
-    this.resolving = this.context.destinations
-      .resolve(to, [])
+    this.resolving = destinations
+      .resolve(this.link, to, jmsDestination === undefined ? [] : [jmsDestination])
       .then((destination) => this.put(destination, id, buffer, start, end, state))
       .catch((error: unknown) => this.answer(id, this.rejection(error)))
       .finally(() => {
         this.behind = undefined;
-        for (const deliver of behind) deliver();
+        for (const take of behind) take();
       });
     this.expect(state);
     return undefined;
@@ -217,7 +220,7 @@ export class StoreTarget implements TargetNode, Publisher {
     if (id === SETTLED) return;
     const batch = this.batches.get(id);
     if (batch === undefined) return this.link.answer(id, state);
-    if (state.kind === 'rejected') batch.failure ??= state;
+    if (state.kind === 'rejected' || state.kind === 'released') batch.failure ??= state;
     if (--batch.remaining > 0) return;
     this.batches.delete(id);
     this.link.answer(id, batch.failure ?? state);

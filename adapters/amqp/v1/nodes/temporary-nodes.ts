@@ -57,6 +57,11 @@ export class TemporaryNodes {
   }
 }
 
+/** Whether it is the name of one, there or gone. */
+export function isTemporaryName(name: string): boolean {
+  return /^temporary-[0-9a-f-]{36}$/.test(name);
+}
+
 /** The address clients get for one, and write into `reply-to`. */
 export function temporaryAddress({ name }: TemporaryNode): string {
   return `/queues/${name}`;
