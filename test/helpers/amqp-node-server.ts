@@ -89,7 +89,7 @@ export class NodeClient {
   async sender(handle: number, address: string | undefined, capabilities: string[] = []): Promise<void> {
     const target = targetOf(address, { capabilities });
     const answer = await this.raw.attach({ role: 'sender', handle, name: `s${handle}`, target });
-    if (answer.target === undefined) throw await this.refusal();
+    if (answer.target === undefined) throw await this.refusal(handle);
     await this.raw.next('flow', (flow) => flow.handle === answer.handle);
   }
 
@@ -103,7 +103,7 @@ export class NodeClient {
   ): Promise<Source> {
     const source = sourceOf(address, fields);
     const answer = await this.raw.attach({ role: 'receiver', handle, name: `r${handle}`, source, ...attach });
-    if (answer.source === undefined) throw await this.refusal();
+    if (answer.source === undefined) throw await this.refusal(handle);
     if (credit > 0) this.credit(handle, credit);
     return answer.source;
   }
@@ -116,7 +116,7 @@ export class NodeClient {
   /** @returns the condition of the detach behind an attach that was not granted */
   async refused(attach: Partial<Attach> & Pick<Attach, 'role'>): Promise<string | undefined> {
     await this.raw.attach(attach);
-    return (await this.refusal()).message;
+    return (await this.refusal(attach.handle ?? 0)).message;
   }
 
   /** Sends a message and waits for what comes of it: the kind of outcome, or the condition of a rejection. */
@@ -145,8 +145,8 @@ export class NodeClient {
     await this.raw.detach({ handle, closed });
   }
 
-  private async refusal(): Promise<Error> {
-    const { error, handle } = await this.raw.next('detach');
+  private async refusal(handle: number): Promise<Error> {
+    const { error } = await this.raw.next('detach');
     this.raw.send({ kind: 'detach', handle, closed: true });
     return new Error(error?.condition ?? 'no error');
   }
