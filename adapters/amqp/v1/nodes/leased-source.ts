@@ -48,7 +48,7 @@ export class LeasedSource implements SourceNode {
     this.source = source;
     this.reading = reading;
     this.select = reading.selector && context.broker.selector(reading.selector);
-    this.membership = context.addConsumer(reading.group);
+    this.membership = context.consumers.add(reading.group);
   }
 
   pull(): void {
@@ -69,10 +69,6 @@ export class LeasedSource implements SourceNode {
       context.transactions.retire(link, state, delivery.receipt, (outcome) => this.verdict(delivery, outcome));
       return;
     }
-    if (state?.kind === 'accepted') context.forgetAnnotations(delivery);
-    else if (state?.kind === 'modified' && state.messageAnnotations !== undefined) {
-      context.keepAnnotations(delivery, state.messageAnnotations);
-    }
     context.settling.settle(delivery.receipt, this.verdict(delivery, state));
   }
 
@@ -87,12 +83,18 @@ export class LeasedSource implements SourceNode {
 
   private verdict(delivery: Delivery, state: DeliveryState | undefined): SettleAction {
     const { context, reading } = this;
-    return verdictOf(state ?? this.source.defaultOutcome, {
+    const outcome = state ?? this.source.defaultOutcome;
+    const action = verdictOf(outcome, {
       delivery,
       retry: context.broker.groups.get(reading.group)?.retry,
       nowMs: context.broker.clock.now(),
       countsModified: reading.azure === true,
     });
+    if (action.kind !== 'release') context.annotations.forget(delivery);
+    else if (outcome?.kind === 'modified' && outcome.messageAnnotations !== undefined) {
+      context.annotations.keep(delivery, outcome.messageAnnotations);
+    }
+    return action;
   }
 
   private receive(): void {
@@ -128,7 +130,9 @@ export class LeasedSource implements SourceNode {
     if (this.isDraining && (isEmpty || link.isSpent)) {
       this.isDraining = false;
       link.drained();
-    } else if (link.room > 0) this.receive();
+    }
+    // Also behind a drain: the client may have taken it back, and has credit then.
+    if (link.room > 0) this.receive();
   }
 
   private send(delivery: Delivery): void {
@@ -140,7 +144,7 @@ export class LeasedSource implements SourceNode {
     }
     if (link.isPresettled) context.settling.settle(receipt, ACK);
     const tag = reading.azure === true ? context.lockToken() : undefined;
-    context.send(link, delivery, message, attempt, context.annotationsOf(delivery), tag);
+    context.send(link, delivery, message, attempt, context.annotations.of(delivery), tag);
   }
 
   private failed(error: unknown): void {

@@ -3,15 +3,16 @@ import type { Broker } from '../../../../core/broker.ts';
 import type { Action, Resource } from '../../../../core/ports/authorizer.ts';
 import type { Logger } from '../../../../core/ports/logger.ts';
 import type { StoredMessage } from '../../../../core/model/message.ts';
-import type { Delivery } from '../../../../core/ports/message-engine.ts';
 import type { AmqpError, AmqpMap } from '../codec/performatives.ts';
 import { LinkError, type Link, type OutgoingLink } from '../node.ts';
 import { InboundTranslator } from '../translate/inbound-translator.ts';
 import { OutboundTranslator } from '../translate/outbound-translator.ts';
+import { AddedAnnotations } from './added-annotations.ts';
 import { amqpErrorOf } from './conditions.ts';
 import { Destinations } from './destinations.ts';
 import type { NodeOptions } from './node-options.ts';
 import { Management } from './management.ts';
+import { OwnerCounts } from './owner-counts.ts';
 import { Publishing } from './publishing.ts';
 import { Queues } from './queues.ts';
 import { Requests } from './requests.ts';
@@ -37,10 +38,11 @@ export class NodeContext {
   readonly requests: Requests;
   readonly management: Management;
   /** Connections that do not want on some link what they send on another. */
-  readonly noLocal = new Set<string>();
-  /** What receivers want to be added to messages they gave back (AMQP 3.4.5), until those are sent again. */
-  private readonly annotations = new Map<string, AmqpMap>();
-  private readonly consumers = new Map<string, number>();
+  readonly noLocal = new OwnerCounts();
+  /** What receivers want to be added to messages they gave back (AMQP 3.4.5). */
+  readonly annotations = new AddedAnnotations();
+  /** Links that read as a member of each group. */
+  readonly consumers = new OwnerCounts();
 
   constructor(broker: Broker, options: NodeOptions, log: Logger) {
     this.broker = broker;
@@ -89,48 +91,12 @@ export class NodeContext {
     link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end, 0, tag);
   }
 
-  keepAnnotations({ message }: Delivery, annotations: AmqpMap): void {
-    if (this.annotations.size >= ANNOTATIONS_MAX) return;
-    const key = placeOf(message);
-    const before = this.annotations.get(key);
-    this.annotations.set(key, before === undefined ? annotations : new Map([...before, ...annotations]));
-  }
-
-  /** Undefined for a message that was never given back with any. */
-  annotationsOf({ message }: Delivery): AmqpMap | undefined {
-    return this.annotations.size === 0 ? undefined : this.annotations.get(placeOf(message));
-  }
-
-  /** The message does not come back any more. */
-  forgetAnnotations({ message }: Delivery): void {
-    if (this.annotations.size > 0) this.annotations.delete(placeOf(message));
-  }
-
-  /** One more link reads as a member of the group, until disposed. */
-  addConsumer(group: string): Disposable {
-    this.consumers.set(group, this.consumersOf(group) + 1);
-    return { [Symbol.dispose]: () => this.removeConsumer(group) };
-  }
-
   consumersOf(group: string): number {
-    return this.consumers.get(group) ?? 0;
-  }
-
-  private removeConsumer(group: string): void {
-    const left = this.consumersOf(group) - 1;
-    if (left > 0) this.consumers.set(group, left);
-    else this.consumers.delete(group);
+    return this.consumers.of(group);
   }
 
   /** Azure's clients take the delivery tag for the token of a lock, a UUID. */
   lockToken(): Buffer {
     return randomBytes(16);
   }
-}
-
-/** Messages whose added annotations are remembered. */
-const ANNOTATIONS_MAX = 10_000;
-
-function placeOf({ topic, queue, offset }: StoredMessage): string {
-  return `${topic} ${queue} ${offset}`;
 }

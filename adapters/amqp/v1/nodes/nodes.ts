@@ -7,7 +7,7 @@ import { parseAddress, quoted, type NodeAddress } from './address.ts';
 import { BrowseSource } from './browse-source.ts';
 import { putToken } from './cbs.ts';
 import { CoordinatorTarget } from './coordinator.ts';
-import { readFilters, type SourceFilters } from './filters.ts';
+import { isNoLocal, readFilters, type SourceFilters } from './filters.ts';
 import { LeasedSource, type Reading } from './leased-source.ts';
 import type { NodeContext } from './node-context.ts';
 import { notImplemented } from './request-message.ts';
@@ -128,7 +128,7 @@ export class BrokerNodes implements Nodes {
     link: OutgoingLink,
   ): Promise<SourceNode> {
     const { topic, group } = names;
-    const answer = granted(source, filters);
+    const answer = granted(source, withoutNoLocal(filters));
     const { selector } = filters;
     if (source.distributionMode === 'copy') return BrowseSource.open(this.context, link, answer, names, selector);
     const azure = attach.properties.has(AZURE_RECEIVER);
@@ -149,19 +149,18 @@ export class BrokerNodes implements Nodes {
     const filter = filterOf(address, filters);
     compileFilter(filter);
     await context.queues.useTopic(topic);
-    if (filters.noLocal) {
-      const { owner } = link.peer;
-      context.noLocal.add(owner);
-      link.session.onConnectionEnd(() => context.noLocal.delete(owner));
-    }
     const terms = { topic, address, selector: filters.selector?.expression, noLocal: filters.noLocal };
     const { group, leave } = await context.subscriptions.join(link, source, terms);
+    const unmark = filters.noLocal ? context.noLocal.add(link.peer.owner) : undefined;
     const reading: Reading = {
       group,
       from: { kind: 'topic', topic },
       filter,
       noLocal: filters.noLocal,
-      onDetached: leave,
+      onDetached: (closed) => {
+        unmark?.[Symbol.dispose]();
+        leave(closed);
+      },
     };
     return new LeasedSource(context, link, granted(source, filters), reading);
   }
@@ -223,6 +222,12 @@ function filterOf(address: string | undefined, { selector }: SourceFilters): Fil
   if (address === undefined) return selector ?? MATCH_ALL;
   if (selector === undefined) return { type: 'ADDRESS', expression: address };
   return { ...selector, address };
+}
+
+/** The members of a group share messages, so that nobody can be left out because of who sent one. */
+function withoutNoLocal(filters: SourceFilters): SourceFilters {
+  if (!filters.noLocal) return filters;
+  return { ...filters, accepted: new Map([...filters.accepted].filter(([name, filter]) => !isNoLocal(name, filter))) };
 }
 
 /** The source as we answer it: with what is honoured of what the client asked for. */

@@ -111,6 +111,8 @@ export class Transactions {
     const transaction = this.open.get(keyOf(txnId));
     if (transaction === undefined || transaction.owner !== owner) return unknownId();
     while (transaction.coming.size > 0) await Promise.allSettled(transaction.coming);
+    // Another discharge of it has waited, too.
+    if (!this.open.has(keyOf(txnId))) return unknownId();
     this.close(transaction);
     if (fail || transaction.broken !== undefined) {
       this.rollBack(transaction);
