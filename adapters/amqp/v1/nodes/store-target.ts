@@ -1,6 +1,6 @@
 import { BrokerError, type Outcome } from '../../../../core/model/broker-error.ts';
 import type { Message } from '../../../../core/model/message.ts';
-import type { OutgoingMessage, Placed } from '../../../../core/ports/message-engine.ts';
+import type { OutgoingMessage } from '../../../../core/ports/message-engine.ts';
 import {
   ACCEPTED,
   RELEASED,
@@ -47,6 +47,7 @@ export class StoreTarget implements TargetNode, Publisher {
   private resolving: Promise<unknown> = Promise.resolve();
   private inFlightBytes = 0;
   private isWithheld = false;
+  private isDetached = false;
   private full: Disposable | undefined;
 
   constructor(
@@ -84,8 +85,8 @@ export class StoreTarget implements TargetNode, Publisher {
     }
   }
 
-  stored(deliveryId: number, outgoing: OutgoingMessage, outcome: Outcome<Placed> | undefined): void {
-    this.inFlightBytes -= outgoing.message.bytes;
+  stored(deliveryId: number, { message }: OutgoingMessage, outcome: Outcome<unknown> | undefined): void {
+    this.inFlightBytes -= message.bytes;
     if (outcome?.ok === true) this.answer(deliveryId, ACCEPTED);
     else {
       const error = outcome?.error ?? new BrokerError('UNKNOWN_OUTCOME', 'the storage has failed');
@@ -96,6 +97,7 @@ export class StoreTarget implements TargetNode, Publisher {
   }
 
   detached(): void {
+    this.isDetached = true;
     this.full?.[Symbol.dispose]();
     this.full = undefined;
     this.onDetached?.();
@@ -170,14 +172,20 @@ export class StoreTarget implements TargetNode, Publisher {
     else if (destination.kind === 'exchange') this.routeTo(destination, id, outgoing, state);
     else if (state?.kind === 'transactional') this.answerWith(id, context.transactions.send(link, state, outgoing));
     else {
-      this.inFlightBytes += outgoing.message.bytes;
-      if (this.inFlightBytes > IN_FLIGHT_BYTES_MAX) this.withhold();
+      this.onItsWay(outgoing);
       context.publishing.publish(this, id, outgoing);
     }
   }
 
+  private onItsWay({ message }: OutgoingMessage): void {
+    this.inFlightBytes += message.bytes;
+    if (this.inFlightBytes > IN_FLIGHT_BYTES_MAX) this.withhold();
+  }
+
   private offer(node: TemporaryNode, id: number, message: Message, state: DeliveryState | undefined): void {
-    if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
+    if (this.context.temporary.get(node.name) !== node) {
+      this.link.detach({ condition: 'amqp:resource-deleted', description: `${node.name} is gone` });
+    } else if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
     else {
       const copy = copyOf(message);
       const { transactions } = this.context;
@@ -204,9 +212,14 @@ export class StoreTarget implements TargetNode, Publisher {
       for (const copy of copies) answer = context.transactions.send(link, state, copy);
       this.answerWith(id, answer);
     } else {
+      const [first] = copies;
+      this.onItsWay(first!);
       context.broker.transact(copies, []).then(
-        (outcome) => this.answer(id, outcome.ok ? ACCEPTED : refusalOf(outcome.error)),
-        (error: unknown) => this.answer(id, this.rejection(error)),
+        (outcome) => this.stored(id, first!, outcome),
+        (error: unknown) => {
+          context.log.error({ err: error }, 'a message could not be stored');
+          this.stored(id, first!, undefined);
+        },
       );
     }
   }
@@ -243,6 +256,7 @@ export class StoreTarget implements TargetNode, Publisher {
   }
 
   private waitForRoom(): void {
+    if (this.isDetached) return;
     this.withhold();
     this.full ??= this.context.broker.clock.schedule(FULL_RETRY_MS, () => {
       this.full = undefined;

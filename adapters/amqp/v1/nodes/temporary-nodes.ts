@@ -13,6 +13,8 @@ export interface TemporaryNode {
   offer(message: Message): boolean;
   /** What a new reader reads, and what to do when it has gone. */
   read(): { readonly queue: TemporaryQueue; readonly leave: () => void };
+  /** Ends the links that read from it. */
+  close(): void;
 }
 
 /** All temporary queues and topics of this process, by name. */
@@ -51,9 +53,10 @@ export class TemporaryNodes {
     return node;
   }
 
-  delete({ name }: TemporaryNode): void {
-    this.nodes.get(name)?.live[Symbol.dispose]();
-    this.nodes.delete(name);
+  delete(node: TemporaryNode): void {
+    this.nodes.get(node.name)?.live[Symbol.dispose]();
+    this.nodes.delete(node.name);
+    node.close();
   }
 }
 
@@ -73,6 +76,7 @@ function queueOf(queue: TemporaryQueue): TemporaryNode {
     name: queue.name,
     offer: (message) => queue.offer(message),
     read: () => ({ queue, leave: () => undefined }),
+    close: () => queue.close(),
   };
 }
 
@@ -89,6 +93,9 @@ function topicOf(name: string, make: () => TemporaryQueue): TemporaryNode {
       const queue = make();
       queues.add(queue);
       return { queue, leave: () => queues.delete(queue) };
+    },
+    close: () => {
+      for (const queue of queues) queue.close();
     },
   };
 }
