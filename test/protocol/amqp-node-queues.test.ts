@@ -15,7 +15,7 @@ function selector(expression: string, name = 'sel'): ReadonlyMap<string, Filter>
 }
 
 /** header.delivery-count */
-function count(payload: Buffer): unknown {
+function count(payload: Buffer): number {
   const [, , , , deliveryCount] = readMessage(payload).header;
   return deliveryCount?.type === 'uint' ? deliveryCount.value : 0;
 }
