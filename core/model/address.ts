@@ -1,3 +1,5 @@
+import { LIMITS } from './limits.ts';
+
 /**
  * Addresses are hierarchical names with `/`, opaque otherwise; address filters are MQTT topic filters: `+` stands for one
  * level, `#` for the parent and all levels below.
@@ -25,6 +27,19 @@ export function isAddressFilter(filter: string): boolean {
     return !level.includes('+') && !level.includes('#');
   });
 }
+
+/** Why a client may not publish under the address: it is a name, not a filter, and some names are the gateway's own. */
+export function addressProblem(address: string): string | undefined {
+  if (address === '') return 'it is empty';
+  if (/[+#\0]/.test(address)) return 'it contains a wildcard or a null character';
+  if (address.startsWith('$SYS/')) return "it is one of the gateway's own";
+  if (address.length > BYTES_MAX / 3 && Buffer.byteLength(address, 'utf8') > BYTES_MAX) {
+    return `it is longer than ${BYTES_MAX} bytes`;
+  }
+  return undefined;
+}
+
+const BYTES_MAX = LIMITS.addressBytesMax;
 
 /** FNV-1a over the UTF-16 units: the same text goes to the same queue in every process. */
 export function hashText(text: string): number {

@@ -1,9 +1,10 @@
 import { AmqpAdapter } from '../../adapters/amqp/v1/amqp-adapter.ts';
 import type { Nodes } from '../../adapters/amqp/v1/node.ts';
+import { AMQP1_ENVELOPE_READER } from '../../adapters/amqp/v1/translate/envelope-reader.ts';
 import { DEFAULT_AMQP_OPTIONS, type AmqpOptions } from '../../adapters/amqp/v1/options.ts';
-import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
+import { openMemoryEngine, type EngineAndMeta } from '../../adapters/storage/embedded/open.ts';
 import { Broker } from '../../core/broker.ts';
-import { ALLOW_ALL } from '../../core/ports/authorizer.ts';
+import { ALLOW_ALL, type Authorizer } from '../../core/ports/authorizer.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import { ConnectionLimit } from '../../gateway/listeners/connection-limit.ts';
 import { TcpListener } from '../../gateway/listeners/tcp-listener.ts';
@@ -21,26 +22,35 @@ export interface AmqpServer {
   close(): Promise<void>;
 }
 
-interface Settings {
+export interface AmqpServerSettings {
   readonly options?: Partial<AmqpOptions>;
   readonly users?: readonly UserConfig[];
   readonly anonymous?: boolean;
   readonly connectionsMax?: number;
   readonly log?: Logger;
+  readonly storage?: EngineAndMeta;
+  readonly authorizer?: Authorizer;
 }
 
-/** The AMQP engine on a free port, over the real core and a memory engine. Its time only passes when a test says so. */
-export async function startAmqpServer(nodes: Nodes, settings: Settings = {}): Promise<AmqpServer> {
+/**
+ * The AMQP engine on a free port, over the real core and a memory engine. Its time only passes when a test says so.
+ * @param nodes or what makes them
+ */
+export async function startAmqpServer(
+  nodes: Nodes | ((broker: Broker) => Nodes),
+  settings: AmqpServerSettings = {},
+): Promise<AmqpServer> {
   const { options = {}, users = [], anonymous = false, connectionsMax = 1000, log = SILENT } = settings;
+  const { storage = openMemoryEngine(64 * 1024 * 1024), authorizer = ALLOW_ALL } = settings;
   const clock = new ManualClock();
   const broker = new Broker(
     {
-      ...openMemoryEngine(64 * 1024 * 1024),
+      ...storage,
       authenticator: new UserAuthenticator(users, anonymous),
-      authorizer: ALLOW_ALL,
+      authorizer,
       clock,
       log: SILENT,
-      envelopeReaders: [],
+      envelopeReaders: [AMQP1_ENVELOPE_READER],
       onFailure: fail,
     },
     {
@@ -54,7 +64,7 @@ export async function startAmqpServer(nodes: Nodes, settings: Settings = {}): Pr
     broker,
     options: { ...DEFAULT_AMQP_OPTIONS, ...options },
     log,
-    nodes,
+    nodes: typeof nodes === 'function' ? nodes(broker) : nodes,
     version: 'test',
   });
   adapter.start();

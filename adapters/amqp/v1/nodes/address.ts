@@ -114,6 +114,13 @@ function nonEmpty(name: string, text: string): string {
   return name;
 }
 
-function invalid(text: string, why: string): LinkError {
-  return new LinkError('amqp:invalid-field', `the address ${JSON.stringify(text)} cannot be used: ${why}`);
+/** As part of a description, which has to fit into a frame. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}...` : text);
+}
+
+const SHOWN_CHARS_MAX = 200;
+
+export function invalid(text: string, why: string): LinkError {
+  return new LinkError('amqp:invalid-field', `the address ${quoted(text)} cannot be used: ${why}`);
 }

@@ -71,7 +71,7 @@ export class AzureManagement {
   /** All or none of the messages. */
   private async schedule(entity: string, body: AmqpMap, peer: Peer): Promise<AmqpMap> {
     const { context } = this;
-    const destination = await context.destinations.resolve(entity, []);
+    const destination = await context.destinations.resolve({ peer }, entity, []);
     if (destination.kind !== 'topic') throw new LinkError('amqp:not-allowed', `nothing can be scheduled for ${entity}`);
     const { topic, address } = destination;
     this.authorize(peer, 'PUB', { kind: 'topic', topic, address });
@@ -92,7 +92,7 @@ export class AzureManagement {
 
   private async cancel(entity: string, body: AmqpMap, peer: Peer): Promise<AmqpMap> {
     const { context, scheduled } = this;
-    const destination = await context.destinations.resolve(entity, []);
+    const destination = await context.destinations.resolve({ peer }, entity, []);
     const topic = destination.kind === 'topic' ? destination.topic : '';
     this.authorize(peer, 'PUB', { kind: 'topic', topic, address: undefined });
     const known = itemsOf(body.get('sequence-numbers')).map((item) => {

@@ -24,6 +24,8 @@ export class BrowseSource implements SourceNode {
   private readonly filter: Filter | undefined;
   private readonly arrival: Disposable;
   private isReading = false;
+  /** Something happened during a look, which may have missed it. */
+  private isStale = false;
   private isDraining = false;
   private isDetached = false;
 
@@ -58,11 +60,14 @@ export class BrowseSource implements SourceNode {
   }
 
   pull(): void {
-    if (this.isReading || this.isDetached) return;
+    if (this.isDetached) return;
+    this.isStale = true;
+    if (this.isReading) return;
     this.isReading = true;
-    this.read()
-      .catch((error: unknown) => this.link.detach(this.context.errorOf(error, 'a queue cannot be browsed')))
-      .finally(() => (this.isReading = false));
+    this.read().catch((error: unknown) => {
+      this.isReading = false;
+      this.link.detach(this.context.errorOf(error, 'a queue cannot be browsed'));
+    });
   }
 
   drain(): void {
@@ -81,12 +86,12 @@ export class BrowseSource implements SourceNode {
 
   private async read(): Promise<void> {
     let isMore = true;
-    while (isMore && !this.isDetached) {
-      isMore = false;
+    while ((isMore || this.isStale) && !this.isDetached && this.link.room > 0) {
+      isMore = this.isStale = false;
       for (const position of this.positions) if (await this.readQueue(position)) isMore = true;
-      if (this.link.room <= 0) break;
     }
-    if (!this.isDraining || this.isDetached) return;
+    this.isReading = false;
+    if (!this.isDraining || this.isDetached || (this.link.room <= 0 && !this.link.isSpent)) return;
     this.isDraining = false;
     this.link.drained();
   }
@@ -103,9 +108,17 @@ export class BrowseSource implements SourceNode {
       READ_BYTES_MAX,
     );
     if (this.isDetached || next === position.next) return false;
-    position.next = next;
     const nowMs = this.context.broker.clock.now();
-    for (const message of messages) if (!message.isExpired(nowMs) && this.isWanted(message)) this.send(message, nowMs);
+    for (const message of messages) {
+      if (message.isExpired(nowMs) || !this.isWanted(message)) continue;
+      if (this.link.room <= 0) {
+        // Another link of the session was faster.
+        position.next = message.offset;
+        return true;
+      }
+      this.send(message, nowMs);
+    }
+    position.next = next;
     return true;
   }
 

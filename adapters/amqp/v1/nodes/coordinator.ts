@@ -20,13 +20,13 @@ export class CoordinatorTarget implements TargetNode {
   private readonly context: NodeContext;
   private readonly link: IncomingLink;
   private readonly declared = new Map<string, Buffer>();
+  private isDetached = false;
   /** A client may send discharge and the next declare together; they are answered in order. */
   private answered: Promise<void> = Promise.resolve();
 
   constructor(context: NodeContext, link: IncomingLink) {
     this.context = context;
     this.link = link;
-    link.session.onEnd(() => this.detached());
   }
 
   deliver(deliveryId: number, settled: boolean, _format: number, buffer: Buffer, start: number, end: number): void {
@@ -60,11 +60,14 @@ export class CoordinatorTarget implements TargetNode {
   }
 
   detached(): void {
+    this.isDetached = true;
     this.context.transactions.rollBackOf(this.declared.values());
     this.declared.clear();
   }
 
   private declare(): DeliveryState {
+    // What waited behind a discharge: nobody would end it.
+    if (this.isDetached) return { kind: 'rejected', error: { condition: 'amqp:illegal-state' } };
     if (this.declared.size >= this.context.options.transactionsPerLinkMax) {
       const description = 'there are too many open transactions';
       return { kind: 'rejected', error: { condition: 'amqp:resource-limit-exceeded', description } };

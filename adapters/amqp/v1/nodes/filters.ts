@@ -18,16 +18,19 @@ export function readFilters({ filters }: Source): SourceFilters {
   let noLocal = false;
   const accepted = new Map<string, Filter>();
   for (const [name, filter] of filters) {
-    if (isSelector(name, filter) && filter.value.type === 'string') {
+    if (isSelector(name, filter) && filter.value.type === 'string' && selector === undefined) {
       const expression: FilterExpression = { type: 'JMS', expression: filter.value.value };
       compileFilter(expression);
       selector = expression;
-    } else if (NO_LOCAL.has(filter.descriptor) || (filter.descriptor === undefined && name === 'no-local'))
-      noLocal = true;
+    } else if (isNoLocal(name, filter)) noLocal = true;
     else continue;
     accepted.set(name, filter);
   }
   return { selector, noLocal, accepted };
+}
+
+export function isNoLocal(name: string, { descriptor }: Filter): boolean {
+  return NO_LOCAL.has(descriptor) || (descriptor === undefined && name === 'no-local');
 }
 
 /** Some clients send the text alone, under the name. */

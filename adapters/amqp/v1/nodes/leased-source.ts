@@ -51,7 +51,7 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     this.source = source;
     this.reading = reading;
     this.select = reading.selector && context.broker.selector(reading.selector);
-    this.membership = context.addConsumer(reading.group);
+    this.membership = context.consumers.add(reading.group);
     context.leases.add(this);
   }
 
@@ -71,16 +71,13 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     const { context, link } = this;
     if (this.reading.azure === true) context.locks.delete(delivery.receipt);
     if (state?.kind === 'accepted') {
-      context.forgetAnnotations(delivery);
+      context.annotations.forget(delivery);
       context.settling.settle(delivery.receipt, ACK);
       return;
     }
     if (state?.kind === 'transactional') {
       context.transactions.retire(link, state, delivery, (outcome) => this.verdict(delivery, outcome));
       return;
-    }
-    if (state?.kind === 'modified' && state.messageAnnotations !== undefined) {
-      context.keepAnnotations(delivery, state.messageAnnotations);
     }
     context.settling.settle(delivery.receipt, this.verdict(delivery, state));
   }
@@ -104,12 +101,18 @@ export class LeasedSource implements SourceNode, LeaseHolder {
 
   private verdict(delivery: Delivery, state: DeliveryState | undefined): SettleAction {
     const { context, reading } = this;
-    return verdictOf(state ?? this.source.defaultOutcome, {
+    const outcome = state ?? this.source.defaultOutcome;
+    const action = verdictOf(outcome, {
       delivery,
       retry: context.broker.groups.get(reading.group)?.retry,
       nowMs: context.broker.clock.now(),
       countsModified: reading.azure === true,
     });
+    if (action.kind !== 'release') context.annotations.forget(delivery);
+    else if (outcome?.kind === 'modified' && outcome.messageAnnotations !== undefined) {
+      context.annotations.keep(delivery, outcome.messageAnnotations);
+    }
+    return action;
   }
 
   private receive(): void {
@@ -147,7 +150,9 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     if (this.isDraining && (isEmpty || link.isSpent)) {
       this.isDraining = false;
       link.drained();
-    } else if (link.room > 0) this.receive();
+    }
+    // Also behind a drain: the client may have taken it back, and has credit then.
+    if (link.room > 0) this.receive();
   }
 
   private send(delivery: Delivery, nowMs: number): void {
@@ -160,7 +165,7 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     if (link.isPresettled) context.settling.settle(receipt, ACK);
     if (reading.azure === true) {
       context.sendAzure(link, delivery, nowMs, link.isPresettled ? undefined : delivery.visibleAt);
-    } else context.send(link, delivery, message, attempt, nowMs, context.annotationsOf(delivery));
+    } else context.send(link, delivery, message, attempt, nowMs, context.annotations.of(delivery));
   }
 
   private failed(error: unknown): void {

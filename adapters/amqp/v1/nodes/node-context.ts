@@ -1,11 +1,13 @@
 import type { Broker } from '../../../../core/broker.ts';
+import type { Action, Resource } from '../../../../core/ports/authorizer.ts';
 import type { Logger } from '../../../../core/ports/logger.ts';
 import type { StoredMessage } from '../../../../core/model/message.ts';
-import type { Delivery } from '../../../../core/ports/message-engine.ts';
 import type { AmqpError, AmqpMap } from '../codec/performatives.ts';
-import type { OutgoingLink } from '../node.ts';
+import type { Delivery } from '../../../../core/ports/message-engine.ts';
+import { LinkError, type Link, type OutgoingLink } from '../node.ts';
 import { InboundTranslator } from '../translate/inbound-translator.ts';
 import { OutboundTranslator } from '../translate/outbound-translator.ts';
+import { AddedAnnotations } from './added-annotations.ts';
 import { amqpErrorOf } from './conditions.ts';
 import { AzureManagement } from './azure-management.ts';
 import { azureMessage, Locks, lockTokenOf } from './azure-messages.ts';
@@ -13,6 +15,7 @@ import { Destinations } from './destinations.ts';
 import { HeldLeases } from './held-leases.ts';
 import type { NodeOptions } from './node-options.ts';
 import { Management } from './management.ts';
+import { OwnerCounts } from './owner-counts.ts';
 import { Publishing } from './publishing.ts';
 import { Queues } from './queues.ts';
 import { Requests } from './requests.ts';
@@ -42,10 +45,11 @@ export class NodeContext {
   /** Of messages that Azure's clients have. */
   readonly locks = new Locks();
   /** Connections that do not want on some link what they send on another. */
-  readonly noLocal = new Set<string>();
-  /** What receivers want to be added to messages they gave back (AMQP 3.4.5), until those are sent again. */
-  private readonly annotations = new Map<string, AmqpMap>();
-  private readonly consumers = new Map<string, number>();
+  readonly noLocal = new OwnerCounts();
+  /** What receivers want to be added to messages they gave back (AMQP 3.4.5). */
+  readonly annotations = new AddedAnnotations();
+  /** Links that read as a member of each group. */
+  readonly consumers = new OwnerCounts();
 
   constructor(broker: Broker, options: NodeOptions, log: Logger) {
     this.broker = broker;
@@ -77,6 +81,12 @@ export class NodeContext {
     return { condition: 'amqp:internal-error', description: 'internal error' };
   }
 
+  /** @throws LinkError amqp:unauthorized-access */
+  authorize({ peer }: Pick<Link, 'peer'>, action: Action, resource: Resource): void {
+    if (this.broker.isAllowed(peer.principal, action, resource)) return;
+    throw new LinkError('amqp:unauthorized-access', `${peer.principal.name} may not do that`);
+  }
+
   send(
     link: OutgoingLink,
     kept: unknown,
@@ -93,50 +103,15 @@ export class NodeContext {
   /** The same for a client of Azure's. @param lockedUntil undefined for a message that is settled as it is sent */
   sendAzure(link: OutgoingLink, delivery: Delivery, nowMs: number, lockedUntil: number | undefined): void {
     const { message, attempt, receipt } = delivery;
-    const annotations = this.annotationsOf(delivery);
+    const annotations = this.annotations.of(delivery);
     const bytes = azureMessage(this.outbound, message, attempt, nowMs, lockedUntil, annotations);
     const token = lockedUntil === undefined ? lockTokenOf(receipt) : this.locks.add(receipt);
     link.send(delivery, NO_HEAD, 0, bytes, 0, bytes.length, 0, token);
   }
 
-  keepAnnotations({ message }: Delivery, annotations: AmqpMap): void {
-    if (this.annotations.size >= ANNOTATIONS_MAX) return;
-    const key = placeOf(message);
-    const before = this.annotations.get(key);
-    this.annotations.set(key, before === undefined ? annotations : new Map([...before, ...annotations]));
-  }
-
-  /** Undefined for a message that was never given back with any. */
-  annotationsOf({ message }: Delivery): AmqpMap | undefined {
-    return this.annotations.size === 0 ? undefined : this.annotations.get(placeOf(message));
-  }
-
-  /** The message does not come back any more. */
-  forgetAnnotations({ message }: Delivery): void {
-    if (this.annotations.size > 0) this.annotations.delete(placeOf(message));
-  }
-
-  /** One more link reads as a member of the group, until disposed. */
-  addConsumer(group: string): Disposable {
-    this.consumers.set(group, this.consumersOf(group) + 1);
-    return { [Symbol.dispose]: () => this.removeConsumer(group) };
-  }
-
   consumersOf(group: string): number {
-    return this.consumers.get(group) ?? 0;
-  }
-
-  private removeConsumer(group: string): void {
-    const left = this.consumersOf(group) - 1;
-    if (left > 0) this.consumers.set(group, left);
-    else this.consumers.delete(group);
+    return this.consumers.of(group);
   }
 }
 
 const NO_HEAD = Buffer.alloc(0);
-/** Messages whose added annotations are remembered. */
-const ANNOTATIONS_MAX = 10_000;
-
-function placeOf({ topic, queue, offset }: StoredMessage): string {
-  return `${topic} ${queue} ${offset}`;
-}

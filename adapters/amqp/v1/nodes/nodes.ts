@@ -1,20 +1,19 @@
-import { MATCH_ALL, type FilterExpression } from '../../../../core/model/filter.ts';
+import { compileFilter, MATCH_ALL, type FilterExpression } from '../../../../core/model/filter.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
-import type { Action, Resource } from '../../../../core/ports/authorizer.ts';
 import type { Attach, Source, Target } from '../codec/performatives.ts';
-import { LinkError, type IncomingLink, type Link, type Nodes, type OutgoingLink } from '../node.ts';
+import { LinkError, type IncomingLink, type Nodes, type OutgoingLink } from '../node.ts';
 import type { SourceNode, TargetNode } from '../node.ts';
-import { parseAddress, type NodeAddress } from './address.ts';
+import { parseAddress, quoted, type NodeAddress } from './address.ts';
 import { BrowseSource } from './browse-source.ts';
 import { putToken } from './cbs.ts';
 import { CoordinatorTarget } from './coordinator.ts';
-import { readFilters, type SourceFilters } from './filters.ts';
+import { isNoLocal, readFilters, type SourceFilters } from './filters.ts';
 import { LeasedSource, type Reading } from './leased-source.ts';
 import type { NodeContext } from './node-context.ts';
 import { notImplemented } from './request-message.ts';
 import type { RequestHandler } from './requests.ts';
 import { StoreTarget } from './store-target.ts';
-import { temporaryAddress } from './temporary-nodes.ts';
+import { isTemporaryName, temporaryAddress } from './temporary-nodes.ts';
 import { TemporarySource } from './temporary-source.ts';
 
 const OUTCOMES = ['amqp:accepted:list', 'amqp:rejected:list', 'amqp:released:list', 'amqp:modified:list'];
@@ -63,10 +62,7 @@ export class BrokerNodes implements Nodes {
     const node = parseAddress(address, capabilities, context.options.bareAddress);
     if (node.kind === 'cbs' || node.kind === 'management')
       return context.requests.target(target, attach, link, this.handlerOf(node));
-    const destination = await context.destinations.resolve(address, capabilities);
-    if (destination.kind === 'topic') {
-      this.authorize(link, 'PUB', { kind: 'topic', topic: destination.topic, address: destination.address });
-    }
+    const destination = await context.destinations.resolve(link, address, capabilities);
     return new StoreTarget(context, link, target, destination);
   }
 
@@ -105,6 +101,7 @@ export class BrokerNodes implements Nodes {
           const made = temporary.read();
           return new TemporarySource(context, link, granted(source, undefined), made.queue, made.leave);
         }
+        if (isTemporaryName(node.queue)) throw new LinkError('amqp:not-found', `${node.queue} is gone`);
         break;
       }
       case 'group':
@@ -113,7 +110,10 @@ export class BrokerNodes implements Nodes {
       default:
         return this.subscription(node, source, filters, link);
     }
-    return this.groupSource((await context.queues.useReadable(node))!, source, filters, attach, link);
+    const names = context.queues.namesOf(node)!;
+    this.authorizeGroup(link, names.topic, names.group);
+    await context.queues.useReadable(node);
+    return this.groupSource(names, source, filters, attach, link);
   }
 
   private async groupSource(
@@ -124,9 +124,7 @@ export class BrokerNodes implements Nodes {
     link: OutgoingLink,
   ): Promise<SourceNode> {
     const { topic, group } = names;
-    this.authorize(link, 'SUB', { kind: 'topic', topic, address: undefined });
-    this.authorize(link, 'SUB', { kind: 'group', group });
-    const answer = granted(source, filters);
+    const answer = granted(source, withoutNoLocal(filters));
     const { selector } = filters;
     if (source.distributionMode === 'copy') return BrowseSource.open(this.context, link, answer, names, selector);
     const azure = attach.properties.has(AZURE_RECEIVER);
@@ -143,23 +141,29 @@ export class BrokerNodes implements Nodes {
   ): Promise<SourceNode> {
     const { context } = this;
     const { topic, address } = this.topicOf(node);
-    this.authorize(link, 'SUB', { kind: 'topic', topic, address });
+    context.authorize(link, 'SUB', { kind: 'topic', topic, address });
+    const filter = filterOf(address, filters);
+    compileFilter(filter);
     await context.queues.useTopic(topic);
-    if (filters.noLocal) {
-      const { owner } = link.peer;
-      context.noLocal.add(owner);
-      link.session.onConnectionEnd(() => context.noLocal.delete(owner));
-    }
     const terms = { topic, address, selector: filters.selector?.expression, noLocal: filters.noLocal };
     const { group, leave } = await context.subscriptions.join(link, source, terms);
+    const unmark = filters.noLocal ? context.noLocal.add(link.peer.owner) : undefined;
     const reading: Reading = {
       group,
       from: { kind: 'topic', topic },
-      filter: filterOf(address, filters),
+      filter,
       noLocal: filters.noLocal,
-      onDetached: leave,
+      onDetached: (closed) => {
+        unmark?.[Symbol.dispose]();
+        leave(closed);
+      },
     };
     return new LeasedSource(context, link, granted(source, filters), reading);
+  }
+
+  private authorizeGroup(link: OutgoingLink, topic: string, group: string): void {
+    this.context.authorize(link, 'SUB', { kind: 'topic', topic, address: undefined });
+    this.context.authorize(link, 'SUB', { kind: 'group', group });
   }
 
   private topicOf(node: Exclude<NodeAddress, { kind: 'queue' | 'group' | 'deadLetter' | 'cbs' | 'management' }>) {
@@ -171,7 +175,10 @@ export class BrokerNodes implements Nodes {
       case 'address': {
         const topic = this.context.broker.topicOfFilter(node.address);
         if (topic !== undefined) return { topic, address: node.address };
-        throw new LinkError('amqp:not-implemented', `what ${node.address} matches may be in several topics: name one`);
+        throw new LinkError(
+          'amqp:not-implemented',
+          `what ${quoted(node.address)} matches may be in several topics: name one`,
+        );
       }
     }
   }
@@ -180,9 +187,9 @@ export class BrokerNodes implements Nodes {
   private lookUp(attach: Attach, link: OutgoingLink): SourceNode {
     const { subscriptions } = this.context;
     const source = subscriptions.lookUp(attach, link);
-    if (source === undefined) throw new LinkError('amqp:not-found', `there is no subscription ${attach.name}`);
+    if (source === undefined) throw new LinkError('amqp:not-found', `there is no subscription ${quoted(attach.name)}`);
     if (subscriptions.isActive(attach, link)) {
-      throw new LinkError('amqp:resource-locked', `the subscription ${attach.name} is in use`);
+      throw new LinkError('amqp:resource-locked', `the subscription ${quoted(attach.name)} is in use`);
     }
     return {
       source,
@@ -202,11 +209,6 @@ export class BrokerNodes implements Nodes {
     return (request, link) => this.context.azureManagement.handle(node.of, request, link.peer);
   }
 
-  private authorize({ peer }: Link, action: Action, resource: Resource): void {
-    if (this.context.broker.isAllowed(peer.principal, action, resource)) return;
-    throw new LinkError('amqp:unauthorized-access', `${peer.principal.name} may not do that`);
-  }
-
   private refusal(error: unknown): LinkError {
     const { condition, description, info } = this.context.errorOf(error, 'a link could not be attached');
     return new LinkError(condition, description ?? '', info);
@@ -217,6 +219,12 @@ function filterOf(address: string | undefined, { selector }: SourceFilters): Fil
   if (address === undefined) return selector ?? MATCH_ALL;
   if (selector === undefined) return { type: 'ADDRESS', expression: address };
   return { ...selector, address };
+}
+
+/** The members of a group share messages, so that nobody can be left out because of who sent one. */
+function withoutNoLocal(filters: SourceFilters): SourceFilters {
+  if (!filters.noLocal) return filters;
+  return { ...filters, accepted: new Map([...filters.accepted].filter(([name, filter]) => !isNoLocal(name, filter))) };
 }
 
 /** The source as we answer it: with what is honoured of what the client asked for. */

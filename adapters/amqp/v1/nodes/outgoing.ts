@@ -1,4 +1,5 @@
 import type { Exchange } from '../../../../core/broker.ts';
+import { addressProblem } from '../../../../core/model/address.ts';
 import { Message } from '../../../../core/model/message.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
 import { OutgoingMessage } from '../../../../core/ports/message-engine.ts';
@@ -74,5 +75,8 @@ function topicOf(destination: Destination): string {
 
 function derivedAddress({ broker, inbound }: NodeContext, topic: string): string {
   const { subject, groupId } = inbound;
-  return broker.addressOf({ topic, messageGroup: groupId, keys: [], tag: subject });
+  const address = broker.addressOf({ topic, messageGroup: groupId, keys: [], tag: subject });
+  if (subject === undefined && groupId === undefined) return address;
+  // A subject is any text, and not every text can be part of an address.
+  return addressProblem(address) === undefined ? address : broker.addressOf({ topic, keys: [] });
 }

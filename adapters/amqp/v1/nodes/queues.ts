@@ -34,21 +34,27 @@ export class Queues {
 
   /** What is read as a member of a group, made where it is not there yet; undefined for an address without one. */
   async useReadable(node: NodeAddress): Promise<QueueNames | undefined> {
+    if (node.kind === 'queue') return this.use(node.queue);
+    const names = this.namesOf(node);
+    if (names === undefined) return undefined;
+    if (node.kind === 'group') await this.useTopic(names.topic);
+    else await this.broker.topics.use(names.topic);
+    await this.useGroup(names.group);
+    return names;
+  }
+
+  /** Topic and group of what consumers share; undefined for every other address. */
+  namesOf(node: NodeAddress): QueueNames | undefined {
     switch (node.kind) {
-      case 'queue':
-        return this.use(node.queue);
-      case 'group': {
-        const names = { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
-        await this.useTopic(names.topic);
-        await this.useGroup(names.group);
-        return names;
+      case 'queue': {
+        const name = encodeTopicName(node.queue);
+        return { topic: name, group: name };
       }
+      case 'group':
+        return { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
       case 'deadLetter': {
         const group = encodeTopicName(node.group);
-        const names = { topic: deadLetterTopic(group), group };
-        await this.broker.topics.use(names.topic);
-        await this.useGroup(group);
-        return names;
+        return { topic: deadLetterTopic(group), group };
       }
       default:
         return undefined;

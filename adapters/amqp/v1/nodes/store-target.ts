@@ -1,6 +1,6 @@
 import { BrokerError, type Outcome } from '../../../../core/model/broker-error.ts';
 import type { Message } from '../../../../core/model/message.ts';
-import type { OutgoingMessage, Placed } from '../../../../core/ports/message-engine.ts';
+import type { OutgoingMessage } from '../../../../core/ports/message-engine.ts';
 import {
   ACCEPTED,
   RELEASED,
@@ -47,6 +47,7 @@ export class StoreTarget implements TargetNode, Publisher {
   private resolving: Promise<unknown> = Promise.resolve();
   private inFlightBytes = 0;
   private isWithheld = false;
+  private isDetached = false;
   private full: Disposable | undefined;
 
   constructor(
@@ -74,11 +75,6 @@ export class StoreTarget implements TargetNode, Publisher {
     end: number,
     state: DeliveryState | undefined,
   ): void {
-    if (this.behind !== undefined) {
-      this.behind.push(() => this.deliver(deliveryId, settled, messageFormat, buffer, start, end, state));
-      this.expect(state);
-      return;
-    }
     const id = settled ? SETTLED : deliveryId;
     try {
       if (messageFormat === BATCH_MESSAGE_FORMAT)
@@ -89,8 +85,8 @@ export class StoreTarget implements TargetNode, Publisher {
     }
   }
 
-  stored(deliveryId: number, outgoing: OutgoingMessage, outcome: Outcome<Placed> | undefined): void {
-    this.inFlightBytes -= outgoing.message.bytes;
+  stored(deliveryId: number, { message }: OutgoingMessage, outcome: Outcome<unknown> | undefined): void {
+    this.inFlightBytes -= message.bytes;
     if (outcome?.ok === true) this.answer(deliveryId, ACCEPTED);
     else {
       const error = outcome?.error ?? new BrokerError('UNKNOWN_OUTCOME', 'the storage has failed');
@@ -101,6 +97,7 @@ export class StoreTarget implements TargetNode, Publisher {
   }
 
   detached(): void {
+    this.isDetached = true;
     this.full?.[Symbol.dispose]();
     this.full = undefined;
     this.onDetached?.();
@@ -114,16 +111,23 @@ export class StoreTarget implements TargetNode, Publisher {
   ): void {
     if (messages.length === 0) return this.answer(id, ACCEPTED);
     if (id !== SETTLED) this.batches.set(id, { remaining: messages.length, failure: undefined });
-    for (const [start, end] of messages) {
-      try {
-        this.take(id, buffer, start, end, state);
-      } catch (error) {
-        this.answer(id, this.rejection(error));
-      }
+    for (const [start, end] of messages) this.takeOrReject(id, buffer, start, end, state);
+  }
+
+  private takeOrReject(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined): void {
+    try {
+      this.take(id, buffer, start, end, state);
+    } catch (error) {
+      this.answer(id, this.rejection(error));
     }
   }
 
   private take(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined): void {
+    if (this.behind !== undefined) {
+      this.behind.push(() => this.takeOrReject(id, buffer, start, end, state));
+      this.expect(state);
+      return;
+    }
     const { destination = this.addressed(id, buffer, start, end, state) } = this;
     if (destination !== undefined) this.put(destination, id, buffer, start, end, state);
   }
@@ -131,18 +135,19 @@ export class StoreTarget implements TargetNode, Publisher {
   /** The destination a message names; undefined where that is looked up first, and the message comes again then. */
   private addressed(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined) {
     this.context.inbound.scan(buffer, start, end);
-    const { to } = this.context.inbound;
+    const { to, jmsDestination } = this.context.inbound;
     if (to === undefined) throw new LinkError('amqp:precondition-failed', 'a message without `to` has no destination');
-    const known = this.context.destinations.peek(to);
+    const { destinations } = this.context;
+    const known = destinations.peek(this.link, to, jmsDestination);
     if (known !== undefined) return known;
     const behind: (() => void)[] = (this.behind = []);
-    this.resolving = this.context.destinations
-      .resolve(to, [])
+    this.resolving = destinations
+      .resolve(this.link, to, jmsDestination === undefined ? [] : [jmsDestination])
       .then((destination) => this.put(destination, id, buffer, start, end, state))
       .catch((error: unknown) => this.answer(id, this.rejection(error)))
       .finally(() => {
         this.behind = undefined;
-        for (const deliver of behind) deliver();
+        for (const take of behind) take();
       });
     this.expect(state);
     return undefined;
@@ -167,14 +172,20 @@ export class StoreTarget implements TargetNode, Publisher {
     else if (destination.kind === 'exchange') this.routeTo(destination, id, outgoing, state);
     else if (state?.kind === 'transactional') this.answerWith(id, context.transactions.send(link, state, outgoing));
     else {
-      this.inFlightBytes += outgoing.message.bytes;
-      if (this.inFlightBytes > IN_FLIGHT_BYTES_MAX) this.withhold();
+      this.onItsWay(outgoing);
       context.publishing.publish(this, id, outgoing);
     }
   }
 
+  private onItsWay({ message }: OutgoingMessage): void {
+    this.inFlightBytes += message.bytes;
+    if (this.inFlightBytes > IN_FLIGHT_BYTES_MAX) this.withhold();
+  }
+
   private offer(node: TemporaryNode, id: number, message: Message, state: DeliveryState | undefined): void {
-    if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
+    if (this.context.temporary.get(node.name) !== node) {
+      this.link.detach({ condition: 'amqp:resource-deleted', description: `${node.name} is gone` });
+    } else if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
     else {
       const copy = copyOf(message);
       const { transactions } = this.context;
@@ -201,9 +212,14 @@ export class StoreTarget implements TargetNode, Publisher {
       for (const copy of copies) answer = context.transactions.send(link, state, copy);
       this.answerWith(id, answer);
     } else {
+      const [first] = copies;
+      this.onItsWay(first!);
       context.broker.transact(copies, []).then(
-        (outcome) => this.answer(id, outcome.ok ? ACCEPTED : refusalOf(outcome.error)),
-        (error: unknown) => this.answer(id, this.rejection(error)),
+        (outcome) => this.stored(id, first!, outcome),
+        (error: unknown) => {
+          context.log.error({ err: error }, 'a message could not be stored');
+          this.stored(id, first!, undefined);
+        },
       );
     }
   }
@@ -217,7 +233,7 @@ export class StoreTarget implements TargetNode, Publisher {
     if (id === SETTLED) return;
     const batch = this.batches.get(id);
     if (batch === undefined) return this.link.answer(id, state);
-    if (state.kind === 'rejected') batch.failure ??= state;
+    if (state.kind === 'rejected' || state.kind === 'released') batch.failure ??= state;
     if (--batch.remaining > 0) return;
     this.batches.delete(id);
     this.link.answer(id, batch.failure ?? state);
@@ -240,6 +256,7 @@ export class StoreTarget implements TargetNode, Publisher {
   }
 
   private waitForRoom(): void {
+    if (this.isDetached) return;
     this.withhold();
     this.full ??= this.context.broker.clock.schedule(FULL_RETRY_MS, () => {
       this.full = undefined;

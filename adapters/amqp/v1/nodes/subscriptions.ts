@@ -44,6 +44,8 @@ type StoredSource = Pick<Source, 'address' | 'durable' | 'expiryPolicy' | 'timeo
 export class Subscriptions {
   private readonly context: NodeContext;
   private readonly open = new Map<string, Subscription>();
+  /** What is being done to a group; the next thing waits for it. */
+  private readonly busy = new Map<string, Promise<unknown>>();
 
   constructor(context: NodeContext) {
     this.context = context;
@@ -61,6 +63,16 @@ export class Subscriptions {
     const isShared = source.capabilities.includes('shared');
     const isDurable = source.durable > 0 || source.expiryPolicy === 'never';
     const group = isShared || isDurable ? groupOf(link, source) : this.context.broker.subscriptions.newPassingGroup();
+    return this.inTurn(group, () => this.joinGroup(group, { isShared, isDurable }, link, source, terms));
+  }
+
+  private async joinGroup(
+    group: string,
+    { isShared, isDurable }: Pick<Subscription, 'isShared' | 'isDurable'>,
+    link: OutgoingLink,
+    source: Source,
+    terms: SubscriptionTerms,
+  ): Promise<{ readonly group: string; readonly leave: (closed: boolean) => void }> {
     const text = JSON.stringify(terms);
     await this.makeWay(group, isShared, text);
     const subscription = this.open.get(group) ?? this.add({ group, isShared, isDurable, terms: text });
@@ -108,15 +120,37 @@ export class Subscriptions {
           condition: 'amqp:link:stolen',
           description: 'the subscription was taken over by another link',
         };
-        for (const link of open.links) link.detach(stolen);
+        const links = [...open.links];
+        // First, so that none of them is the last to leave.
         open.links.clear();
+        for (const link of links) link.detach(stolen);
       }
     }
     const record = this.record(group);
     if (record !== undefined && (record.terms !== terms || record.isShared !== isShared)) {
-      this.open.delete(group);
+      this.close(group);
       await this.context.broker.subscriptions.delete(group);
     }
+  }
+
+  /** Runs what is done to one group one after the other. */
+  private inTurn<T>(group: string, run: () => Promise<T>): Promise<T> {
+    const before = this.busy.get(group);
+    const running = before === undefined ? run() : before.then(run);
+    const over = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.busy.set(group, over);
+    void over.then(() => {
+      if (this.busy.get(group) === over) this.busy.delete(group);
+    });
+    return running;
+  }
+
+  private close(group: string): void {
+    this.open.get(group)?.expiry?.[Symbol.dispose]();
+    this.open.delete(group);
   }
 
   private add(made: Pick<Subscription, 'group' | 'isShared' | 'isDurable' | 'terms'>): Subscription {
@@ -148,12 +182,15 @@ export class Subscriptions {
 
   private forget(subscription: Subscription, link: OutgoingLink): void {
     subscription.links.delete(link);
-    if (subscription.links.size === 0) this.open.delete(subscription.group);
+    if (subscription.links.size === 0) this.close(subscription.group);
   }
 
   private remove(group: string): void {
-    this.open.delete(group);
-    this.context.broker.subscriptions.delete(group).catch((error: unknown) => {
+    this.close(group);
+    this.inTurn(group, async () => {
+      // Somebody who waited longer has joined it.
+      if (!this.open.has(group)) await this.context.broker.subscriptions.delete(group);
+    }).catch((error: unknown) => {
       this.context.log.error({ err: error, group }, 'a subscription could not be deleted');
     });
   }

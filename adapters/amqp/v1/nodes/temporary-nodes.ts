@@ -15,6 +15,8 @@ export interface TemporaryNode {
   offer(message: Message): boolean;
   /** What a new reader reads, and what to do when it has gone. */
   read(): { readonly queue: TemporaryQueue; readonly leave: () => void };
+  /** Ends the links that read from it. */
+  close(): void;
 }
 
 /** All temporary queues and topics of this process, by name. */
@@ -26,6 +28,10 @@ export class TemporaryNodes {
   constructor(broker: Broker, options: NodeOptions) {
     this.broker = broker;
     this.options = options;
+  }
+
+  get count(): number {
+    return this.nodes.size;
   }
 
   get(name: string): TemporaryNode | undefined {
@@ -55,7 +61,13 @@ export class TemporaryNodes {
     if (this.get(name) !== node) return;
     this.nodes.get(name)?.live[Symbol.dispose]();
     this.nodes.delete(name);
+    node.close();
   }
+}
+
+/** Whether it is the name of one, there or gone. */
+export function isTemporaryName(name: string): boolean {
+  return /^temporary-[0-9a-f-]{36}$/.test(name);
 }
 
 /** The address clients get for one, and write into `reply-to`. */
@@ -70,6 +82,7 @@ function queueOf(queue: TemporaryQueue, owner: string | undefined): TemporaryNod
     owner,
     offer: (message) => queue.offer(message),
     read: () => ({ queue, leave: () => undefined }),
+    close: () => queue.close(),
   };
 }
 
@@ -86,6 +99,9 @@ function topicOf(name: string, make: () => TemporaryQueue): TemporaryNode {
       const queue = make();
       queues.add(queue);
       return { queue, leave: () => queues.delete(queue) };
+    },
+    close: () => {
+      for (const queue of queues) queue.close();
     },
   };
 }

@@ -7,6 +7,13 @@ export interface TemporaryMessage {
   attempt: number;
 }
 
+export interface QueueReader {
+  /** There may be something to take. */
+  wake(): void;
+  /** The queue is gone. */
+  closed(): void;
+}
+
 export interface TemporaryLimits {
   readonly messagesMax: number;
   readonly bytesMax: number;
@@ -21,7 +28,7 @@ export class TemporaryQueue {
   private readonly limits: TemporaryLimits;
   private readonly clock: Clock;
   private readonly waiting: TemporaryMessage[] = [];
-  private readonly readers = new Set<() => void>();
+  private readonly readers = new Set<QueueReader>();
   private bytes = 0;
   private count = 0;
 
@@ -43,7 +50,7 @@ export class TemporaryQueue {
     const stored = new StoredMessage(bytes, 0, bytes.length, this.name, 0, this.count++, this.clock.now());
     this.bytes += bytes.length;
     this.waiting.push({ message: stored, attempt: 1 });
-    for (const wake of this.readers) wake();
+    for (const reader of this.readers) reader.wake();
     return true;
   }
 
@@ -62,12 +69,16 @@ export class TemporaryQueue {
     for (const taken of messages) this.bytes += taken.message.bytes;
     this.waiting.push(...messages);
     this.waiting.sort((a, b) => a.message.offset - b.message.offset);
-    for (const wake of this.readers) wake();
+    for (const reader of this.readers) reader.wake();
   }
 
-  /** @param wake called when there may be something to take */
-  addReader(wake: () => void): Disposable {
-    this.readers.add(wake);
-    return { [Symbol.dispose]: () => this.readers.delete(wake) };
+  addReader(reader: QueueReader): Disposable {
+    this.readers.add(reader);
+    return { [Symbol.dispose]: () => this.readers.delete(reader) };
+  }
+
+  /** Whoever made it is gone, and so is it. */
+  close(): void {
+    for (const reader of this.readers) reader.closed();
   }
 }

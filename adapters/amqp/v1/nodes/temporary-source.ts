@@ -24,7 +24,10 @@ export class TemporarySource implements SourceNode {
     this.source = source;
     this.queue = queue;
     this.onDetached = onDetached;
-    this.reader = queue.addReader(() => link.ready());
+    this.reader = queue.addReader({
+      wake: () => link.ready(),
+      closed: () => link.detach({ condition: 'amqp:resource-deleted', description: `${queue.name} is gone` }),
+    });
   }
 
   pull(): void {

@@ -54,6 +54,11 @@ export class Transactions {
     this.context = context;
   }
 
+  /** Open ones. */
+  get count(): number {
+    return this.open.size;
+  }
+
   declare(owner: string): Buffer {
     const { clock } = this.context.broker;
     const id = randomBytes(16);
@@ -116,6 +121,8 @@ export class Transactions {
     const transaction = this.open.get(keyOf(txnId));
     if (transaction === undefined || transaction.owner !== owner) return unknownId();
     while (transaction.coming.size > 0) await Promise.allSettled(transaction.coming);
+    // Another discharge of it has waited, too.
+    if (!this.open.has(keyOf(txnId))) return unknownId();
     this.close(transaction);
     if (fail || transaction.broken !== undefined) {
       this.rollBack(transaction);

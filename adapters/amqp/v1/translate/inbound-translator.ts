@@ -15,7 +15,7 @@ import { Code } from '../codec/constructors.ts';
 import { PropertyIndex, PropertyRanges, scanProperties } from '../codec/message-properties.ts';
 import { Reader } from '../codec/reader.ts';
 import { MessageSections, scanSections } from '../codec/sections.ts';
-import { BodyForm, formByte } from './message-form.ts';
+import { BodyForm, formByte, JMS_DESTINATIONS } from './message-form.ts';
 import { MessageHints } from './message-hints.ts';
 import { SystemSection } from './system-section.ts';
 
@@ -80,6 +80,11 @@ export class InboundTranslator {
   get hasAddressFields(): boolean {
     const { starts } = this.properties;
     return starts[PropertyIndex.subject]! >= 0 || starts[PropertyIndex.groupId]! >= 0;
+  }
+
+  /** What JMS says that `to` is, as a capability of a terminus; undefined when nothing. */
+  get jmsDestination(): string | undefined {
+    return JMS_DESTINATIONS[this.hints.jmsDestination];
   }
 
   /** properties.subject of the message scanned. */

@@ -80,9 +80,14 @@ export const Annotation = {
   address: 'x-opt-address',
   /** Qpid JMS: what kind of message it is; 5 is a TextMessage. */
   jmsMessageType: 'x-opt-jms-msg-type',
+  /** Qpid JMS: what `to` is, as JMS_DESTINATIONS has them. */
+  jmsDestination: 'x-opt-jms-dest',
 } as const;
 
 export const JMS_TEXT_MESSAGE = 5;
+
+/** Capabilities of a terminus for what `x-opt-jms-dest` says, by its value. */
+export const JMS_DESTINATIONS: readonly string[] = ['queue', 'topic', 'temporary-queue', 'temporary-topic'];
 
 export const KEYS_PROPERTY = 'keys';
 export const TRACE_PROPERTY = 'traceparent';

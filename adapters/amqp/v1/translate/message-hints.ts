@@ -14,7 +14,8 @@ const DELIVERY_DELAY = Buffer.from(Annotation.deliveryDelay);
 const SCHEDULED_ENQUEUE_TIME = Buffer.from(Annotation.scheduledEnqueueTime);
 const KEY_LIST = Buffer.from(Annotation.keys);
 const BORN_HOST = Buffer.from(Annotation.bornHost);
-const ANNOTATIONS = [DELIVERY_TIME, DELIVERY_DELAY, SCHEDULED_ENQUEUE_TIME, KEY_LIST, BORN_HOST];
+const JMS_DESTINATION = Buffer.from(Annotation.jmsDestination);
+const ANNOTATIONS = [JMS_DESTINATION, DELIVERY_TIME, DELIVERY_DELAY, SCHEDULED_ENQUEUE_TIME, KEY_LIST, BORN_HOST];
 /** The lengths of their names, as bits: few other names have one of them. */
 const LENGTHS = ANNOTATIONS.reduce((bits, { length }) => bits | (1 << length), 0);
 const LENGTH_MAX = 31;
@@ -35,6 +36,8 @@ export class MessageHints {
   /** The keys where they are not in one text. */
   keys = NO_KEYS;
   bornHost: string | undefined;
+  /** What JMS says that `to` is, as JMS_DESTINATIONS has it; -1: nothing. */
+  jmsDestination = -1;
   /** Milliseconds since the epoch; -1: none. */
   private deliveryTimeMs = -1;
   private deliveryDelayMs = -1;
@@ -64,7 +67,7 @@ export class MessageHints {
 
   /** AMQP 3.2.3. @throws CodecError */
   readAnnotations(buffer: Buffer, section: SectionRange): void {
-    this.deliveryTimeMs = this.deliveryDelayMs = -1;
+    this.deliveryTimeMs = this.deliveryDelayMs = this.jmsDestination = -1;
     this.keys = NO_KEYS;
     this.bornHost = undefined;
     if (!section.isPresent) return;
@@ -103,6 +106,7 @@ export class MessageHints {
     const value = readValue(buffer, valueStart, this.reader.at, 'message-annotations');
     if (name === DELIVERY_DELAY) this.deliveryDelayMs = millisecondsOf(value);
     else if (name === KEY_LIST) this.keys = textsOf(value);
+    else if (name === JMS_DESTINATION) this.jmsDestination = value.type === 'byte' ? value.value : -1;
     else if (name !== BORN_HOST) this.deliveryTimeMs = millisecondsOf(value);
     else if (value.type === 'string') this.bornHost = value.value;
   }
