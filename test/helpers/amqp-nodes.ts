@@ -124,6 +124,10 @@ export class TestNodes implements Nodes {
   onTarget: (target: TestTarget) => void = () => {};
   private readonly waiting: (() => void)[] = [];
 
+  start(): void {}
+
+  stop(): void {}
+
   whenSettled(done: () => void): void {
     done();
   }

@@ -212,3 +212,19 @@ t.test('nothing is left of a thousand connections that vanish, in whatever they 
     ['q'],
   );
 });
+
+t.test('a subscription that is to expire does so after a restart as well', async (t) => {
+  const dir = t.testdir();
+  const expiring = { durable: 2, expiryPolicy: 'link-detach', timeoutS: 10 } as const;
+  const before = await startNodeServer(t, { storage: openEmbeddedEngine({ dir }) });
+  const one = await before.client();
+  await one.receiver(0, TOPIC, 0, expiring);
+  await one.detach(0, false);
+  await before.close();
+  const after = await startNodeServer(t, { storage: openEmbeddedEngine({ dir }) });
+  t.equal(after.broker.subscriptions.list().length, 1);
+  await after.clock.advance(9_999);
+  t.equal(after.broker.subscriptions.list().length, 1);
+  await after.clock.advance(1);
+  t.equal(after.broker.subscriptions.list().length, 0);
+});

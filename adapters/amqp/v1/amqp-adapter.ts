@@ -27,8 +27,13 @@ export class AmqpAdapter {
   }
 
   start(): void {
+    this.context.nodes.start();
+    this.watchIdle();
+  }
+
+  private watchIdle(): void {
     this.timer = this.context.broker.clock.schedule(IDLE_SCAN_MS, () => {
-      this.start();
+      this.watchIdle();
       this.context.readClock();
       for (const connection of this.context.connections) connection.checkIdle(this.context.nowMs);
     });
@@ -62,5 +67,6 @@ export class AmqpAdapter {
         resolve();
       });
     });
+    context.nodes.stop();
   }
 }

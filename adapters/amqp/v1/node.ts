@@ -138,9 +138,13 @@ export interface SourceNode {
 
 /** What can be attached to. Both reject with `LinkError` for what cannot be. */
 export interface Nodes {
+  /** Goes on with what earlier runs left. */
+  start(): void;
+  /** No link is left: nothing happens by itself any more. */
+  stop(): void;
   openTarget(attach: Attach, link: IncomingLink): Promise<TargetNode>;
   openSource(attach: Attach, link: OutgoingLink): Promise<SourceNode>;
-  /** Calls back when every outcome told so far has taken effect for good, or can no more. */
+  /** Calls back when every outcome told so far has taken effect for good, or came too late to have any. */
   whenSettled(done: () => void): void;
 }
 

@@ -51,6 +51,14 @@ export class BrokerNodes implements Nodes {
     }
   }
 
+  start(): void {
+    this.context.subscriptions.start();
+  }
+
+  stop(): void {
+    this.context.subscriptions.stop();
+  }
+
   whenSettled(done: () => void): void {
     this.context.settling.whenSettled(done);
   }

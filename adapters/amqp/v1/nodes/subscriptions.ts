@@ -51,6 +51,22 @@ export class Subscriptions {
     this.context = context;
   }
 
+  /** Those of earlier runs that do not last for ever: their time begins anew. */
+  start(): void {
+    for (const { group } of this.context.broker.subscriptions.list()) {
+      const record = this.record(group);
+      if (record === undefined || record.source.expiryPolicy === 'never') continue;
+      const { terms, isShared, source } = record;
+      const subscription = this.add({ group, isShared, isDurable: true, terms });
+      subscription.expiresAfterS = source.timeoutS;
+      this.expireLater(subscription);
+    }
+  }
+
+  stop(): void {
+    for (const { expiry } of this.open.values()) expiry?.[Symbol.dispose]();
+  }
+
   /**
    * Joins the subscription the attach names; makes it where there is none.
    * @returns its group, and what to call when the link is gone
@@ -175,9 +191,12 @@ export class Subscriptions {
     if (!subscription.links.delete(link) || subscription.links.size > 0) return;
     const { group, isDurable, expiresAfterS } = subscription;
     if (closed || !isDurable || expiresAfterS === 0) this.remove(group);
-    else if (expiresAfterS !== undefined) {
-      subscription.expiry = this.context.broker.clock.schedule(expiresAfterS * 1000, () => this.remove(group));
-    }
+    else if (expiresAfterS !== undefined) this.expireLater(subscription);
+  }
+
+  private expireLater(subscription: Subscription): void {
+    const { group, expiresAfterS = 0 } = subscription;
+    subscription.expiry = this.context.broker.clock.schedule(expiresAfterS * 1000, () => this.remove(group));
   }
 
   private forget(subscription: Subscription, link: OutgoingLink): void {
