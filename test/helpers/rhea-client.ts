@@ -98,7 +98,13 @@ export class RheaClient {
 
   /** As if the power went. */
   vanish(): void {
-    (this.connection as unknown as { socket: { destroy(): void } }).socket.destroy();
+    const { socket, heartbeat_out: heartbeat } = this.connection as unknown as {
+      readonly socket: { destroy(): void };
+      readonly heartbeat_out: NodeJS.Timeout | undefined;
+    };
+    // rhea would go on with it for ever.
+    clearTimeout(heartbeat);
+    socket.destroy();
   }
 }
 
