@@ -40,7 +40,7 @@ export class RheaClient {
 
   private constructor(connection: Connection) {
     this.connection = connection;
-    connection.on('disconnected', () => {});
+    connection.on('disconnected', () => silence(connection));
   }
 
   static async connect(port: number, options: Partial<ConnectionOptions> = {}): Promise<RheaClient> {
@@ -98,14 +98,19 @@ export class RheaClient {
 
   /** As if the power went. */
   vanish(): void {
-    const { socket, heartbeat_out: heartbeat } = this.connection as unknown as {
-      readonly socket: { destroy(): void };
-      readonly heartbeat_out: NodeJS.Timeout | undefined;
-    };
-    // rhea would go on with it for ever.
-    clearTimeout(heartbeat);
-    socket.destroy();
+    silence(this.connection);
+    (this.connection as unknown as { socket: { destroy(): void } }).socket.destroy();
   }
+}
+
+/** rhea goes on with its heartbeat for ever when the other side is gone without a word. */
+function silence(connection: Connection): void {
+  const { heartbeat_out: heartbeat, remote } = connection as unknown as {
+    readonly heartbeat_out: NodeJS.Timeout | undefined;
+    readonly remote: { readonly open?: { idle_time_out: number } };
+  };
+  if (remote.open !== undefined) remote.open.idle_time_out = 0;
+  clearTimeout(heartbeat);
 }
 
 function opened(link: Sender | Receiver, side: 'sender' | 'receiver', hasTerminus: () => boolean): Promise<void> {
