@@ -1,7 +1,8 @@
 import t from 'tap';
 import { sourceOf, targetOf } from '../helpers/amqp-client.ts';
-import { bytesOf, readMessage, str } from '../helpers/amqp-messages.ts';
+import { bytesOf, randomBare, readMessage, str } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer } from '../helpers/amqp-node-server.ts';
+import { Random, testSeed } from '../helpers/random.ts';
 
 /** What addresses lead to, and what becomes of messages there: queues, outcomes, credit, dynamic nodes, exchanges. */
 
@@ -180,5 +181,20 @@ t.test('who may not send or read makes nothing by asking, nor through an anonymo
   await broker.topics.put({ name: 'no-pub' });
   for (const to of ['no-pub', 'no-pub', '/topics/no-pub/a']) {
     t.equal(await one.send(1, messageOf('m', { to: str(to) })), denied);
+  }
+});
+
+t.test('the bare message arrives bit by bit as it was sent, whatever types are in it', async (t) => {
+  const random = new Random(testSeed());
+  t.comment(`GANTRY_SEED=${random.seed}`);
+  const { client, clock } = await startNodeServer(t);
+  const one = await client();
+  await one.sender(0, '/queues/verbatim');
+  await one.receiver(1, '/queues/verbatim', 200);
+  for (let i = 0; i < 200; i++) {
+    const bare = bytesOf(randomBare(random, clock.now()));
+    t.equal(await one.send(0, bare), 'accepted', `message ${i}`);
+    const { payload } = await one.transfer();
+    t.ok(payload.subarray(payload.length - bare.length).equals(bare), `message ${i}`);
   }
 });
