@@ -1,7 +1,5 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { encodeFrame, encodeSaslFrame } from '../../adapters/amqp/v1/codec/frame-encoder.ts';
 import { type Performative, type SaslPerformative } from '../../adapters/amqp/v1/codec/performatives.ts';
@@ -24,6 +22,7 @@ import { PERFORMATIVES, SASL_PERFORMATIVES } from '../helpers/amqp-samples.ts';
 import { startTestGateway } from '../helpers/gateway.ts';
 import { Random, testSeed } from '../helpers/random.ts';
 import { SILENT } from '../helpers/silent-logger.ts';
+import { heapBytes } from '../helpers/heap.ts';
 
 /**
  * Conversations with something wrong in them, with a running gateway: frames that are changed, left out, sent twice or in
@@ -39,15 +38,6 @@ const QUARTERS = 4;
 const HEAP_BYTES_MAX = 8 * 1024 * 1024;
 const seed = testSeed();
 const names = Object.keys(AMQP_MUTATIONS);
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-function heapBytes(): number {
-  collectGarbage();
-  collectGarbage();
-  return process.memoryUsage().heapUsed;
-}
 
 const MESSAGE = bytesOf([['data', bin('a message')]]);
 const DECLARE = Buffer.from([0, 0x53, 0x77, 0, 0x53, 0x31, 0xc0, 1, 0]);

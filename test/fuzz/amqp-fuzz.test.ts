@@ -1,6 +1,4 @@
 import { isDeepStrictEqual } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { CodecError } from '../../adapters/amqp/v1/codec/codec-error.ts';
 import { FrameDecoder, type FrameHandler } from '../../adapters/amqp/v1/codec/frame-decoder.ts';
@@ -22,6 +20,7 @@ import { type DecodedFrame, FrameCollector } from '../helpers/amqp-frames.ts';
 import { AMQP_MUTATIONS, mutateFrame } from '../helpers/amqp-mutations.ts';
 import { PERFORMATIVES, randomValue, SASL_PERFORMATIVES } from '../helpers/amqp-samples.ts';
 import { Random, testSeed } from '../helpers/random.ts';
+import { heapBytes } from '../helpers/heap.ts';
 
 /** Frames of every kind with something wrong with them, against the decoder. GANTRY_SEED repeats a run, GANTRY_FRAMES sets how many. */
 
@@ -33,15 +32,6 @@ const HEAP_BYTES_MAX = 4 * 1024 * 1024;
 const FRAME_BYTES_MAX = 65_536;
 const seed = testSeed();
 const names = Object.keys(AMQP_MUTATIONS);
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-function heapBytes(): number {
-  collectGarbage();
-  collectGarbage();
-  return process.memoryUsage().heapUsed;
-}
 
 type Layer = 'amqp' | 'sasl';
 

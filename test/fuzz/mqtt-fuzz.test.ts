@@ -1,8 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { CodecError } from '../../adapters/mqtt/codec/codec-error.ts';
 import { encodePacket } from '../../adapters/mqtt/codec/encoder.ts';
@@ -14,6 +12,7 @@ import { MUTATIONS, mutate } from '../helpers/mqtt-mutations.ts';
 import { PacketCollector, randomConnect, randomPacket } from '../helpers/mqtt-packets.ts';
 import { Random, testSeed } from '../helpers/random.ts';
 import { SILENT } from '../helpers/silent-logger.ts';
+import { heapBytes } from '../helpers/heap.ts';
 
 /**
  * Packets of every type and version with something wrong with them, against the decoder and against a running gateway.
@@ -34,15 +33,6 @@ const HEAP_BYTES_MAX = 4 * 1024 * 1024;
 const GATEWAY_HEAP_BYTES_MAX = 8 * 1024 * 1024;
 const seed = testSeed();
 const names = Object.keys(MUTATIONS);
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-function heapBytes(): number {
-  collectGarbage();
-  collectGarbage();
-  return process.memoryUsage().heapUsed;
-}
 
 /** Valid packets by version: those that begin a connection, those of a client, those of a server. */
 interface Corpus {

@@ -1,9 +1,8 @@
 import { CodecError } from '../codec/codec-error.ts';
-import { Descriptor, DESCRIPTOR_OF } from '../codec/descriptors.ts';
+import { Descriptor, descriptorOf } from '../codec/descriptors.ts';
 import { ACCEPTED, type AmqpError, type Coordinator, type DeliveryState } from '../codec/performatives.ts';
 import { readValue } from '../codec/reader.ts';
 import { MessageSections, scanSections } from '../codec/sections.ts';
-import type { AmqpValue } from '../codec/values.ts';
 import type { IncomingLink, TargetNode } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 
@@ -92,7 +91,8 @@ function readRequest(buffer: Buffer, start: number, end: number): Request {
   scanSections(buffer, start, end, sections);
   if (sections.bodyKind !== 'value') throw new CodecError('amqp:invalid-field', 'no declare or discharge');
   const value = readValue(buffer, sections.body.valueStart, sections.body.end, 'request to the coordinator');
-  const [descriptor, fields] = value.type === 'described' ? [numberOf(value.descriptor), value.value] : [];
+  const descriptor = descriptorOf(value);
+  const fields = value.type === 'described' ? value.value : undefined;
   if (descriptor === Descriptor.declare) return { kind: 'declare' };
   if (descriptor === Descriptor.discharge && fields?.type === 'list') {
     const [txnId, fail] = fields.value;
@@ -101,9 +101,4 @@ function readRequest(buffer: Buffer, start: number, end: number): Request {
     }
   }
   throw new CodecError('amqp:invalid-field', 'neither a declare nor a discharge');
-}
-
-function numberOf(descriptor: AmqpValue): number | undefined {
-  if (descriptor.type === 'symbol') return DESCRIPTOR_OF.get(descriptor.value);
-  return descriptor.type === 'ulong' ? Number(descriptor.value) : undefined;
 }

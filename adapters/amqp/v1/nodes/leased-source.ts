@@ -5,7 +5,7 @@ import type { LeaseHolder } from '../../../../core/broker.ts';
 import type { DeliveryState, Source } from '../codec/performatives.ts';
 import type { OutgoingLink, SourceNode } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
-import { RELEASE, verdictOf } from './verdicts.ts';
+import { ACK, RELEASE, RELEASE_COUNTED, verdictOf } from './verdicts.ts';
 
 /** What a link reads, and as a member of which group. */
 export interface Reading {
@@ -174,6 +174,3 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     this.link.detach(this.context.errorOf(error, 'a link cannot be read from'));
   }
 }
-
-const ACK = { kind: 'ack' } as const;
-const RELEASE_COUNTED = { kind: 'release', delayMs: 0, countAttempt: true } as const;

@@ -26,10 +26,10 @@ export class Queues {
    * @throws BrokerError ILLEGAL_TOPIC, TOPIC_NOT_FOUND, LIMIT_EXCEEDED, ...
    */
   async use(queue: string): Promise<QueueNames> {
-    const name = encodeTopicName(queue);
-    await this.useTopic(name, QUEUE_RETENTION);
-    await this.useGroup(name);
-    return { topic: name, group: name };
+    const names = namesOfQueue(queue);
+    await this.useTopic(names.topic, QUEUE_RETENTION);
+    await this.useGroup(names.group);
+    return names;
   }
 
   /** What is read as a member of a group, made where it is not there yet; undefined for an address without one. */
@@ -46,10 +46,8 @@ export class Queues {
   /** Topic and group of what consumers share; undefined for every other address. */
   namesOf(node: NodeAddress): QueueNames | undefined {
     switch (node.kind) {
-      case 'queue': {
-        const name = encodeTopicName(node.queue);
-        return { topic: name, group: name };
-      }
+      case 'queue':
+        return namesOfQueue(node.queue);
       case 'group':
         return { topic: encodeTopicName(node.topic), group: encodeTopicName(node.group) };
       case 'deadLetter': {
@@ -74,4 +72,9 @@ export class Queues {
     if (topics.get(topic) !== undefined || !options.topics.autoCreate) await topics.use(topic);
     else await topics.put({ queues: 1, ...topics.defaultsOf(topic), name: topic, ...(retention && { retention }) });
   }
+}
+
+function namesOfQueue(queue: string): QueueNames {
+  const name = encodeTopicName(queue);
+  return { topic: name, group: name };
 }

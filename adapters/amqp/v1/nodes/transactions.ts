@@ -10,6 +10,7 @@ import { ACCEPTED, type AmqpError, type Outcome, type TransactionalState } from 
 import type { Link } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 import { copyOf } from './outgoing.ts';
+import { RELEASE_COUNTED } from './verdicts.ts';
 
 /** AMQP 4.5.6. */
 const UNKNOWN_ID = 'amqp:transaction:unknown-id';
@@ -104,7 +105,7 @@ export class Transactions {
     const { receipt } = delivery;
     const transaction = this.find(link, txnId);
     if (transaction === undefined) {
-      this.context.settling.settle(receipt, ROLLED_BACK);
+      this.context.settling.settle(receipt, RELEASE_COUNTED);
       return;
     }
     transaction.retirements.push({ receipt, delivery, action: verdict(outcome) });
@@ -196,14 +197,12 @@ export class Transactions {
   }
 
   private rollBack({ retirements }: Transaction): void {
-    for (const { receipt } of retirements) this.context.settling.settle(receipt, ROLLED_BACK);
+    for (const { receipt } of retirements) this.context.settling.settle(receipt, RELEASE_COUNTED);
   }
 }
 
 type Verdict = (outcome: Outcome | undefined) => SettleAction;
 
-/** The client has seen the message, and it comes back at its old place. */
-const ROLLED_BACK: SettleAction = { kind: 'release', delayMs: 0, countAttempt: true };
 /** What an outcome counts for in the size of a transaction. */
 const RETIREMENT_BYTES = 256;
 

@@ -5,8 +5,9 @@ import { textOf } from '../codec/plain-values.ts';
 
 /** Again at once, at its old place, as if it had never been sent. */
 export const RELEASE: SettleAction = { kind: 'release', delayMs: 0, countAttempt: false };
-const ACK: SettleAction = { kind: 'ack' };
-const FAILED: SettleAction = { kind: 'release', delayMs: 0, countAttempt: true };
+/** Again at once, at its old place: the client has had it. */
+export const RELEASE_COUNTED: SettleAction = { kind: 'release', delayMs: 0, countAttempt: true };
+export const ACK: SettleAction = { kind: 'ack' };
 
 interface Circumstances {
   readonly delivery: Delivery;
@@ -31,7 +32,7 @@ export function verdictOf(state: DeliveryState | undefined, circumstances: Circu
     case 'modified':
       return modified(state, circumstances);
     default:
-      return FAILED;
+      return RELEASE_COUNTED;
   }
 }
 
