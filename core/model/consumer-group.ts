@@ -1,7 +1,10 @@
 import { LIMITS } from './limits.ts';
 
-/** concurrent: messages are independent. fifo: messages of one message group are delivered in order. */
-export const GROUP_ORDERS = ['concurrent', 'fifo'] as const;
+/**
+ * concurrent: messages are independent. fifo: messages of one message group are delivered in order, and so are those without
+ * one, among themselves. messageGroup: as fifo for messages of a message group, as concurrent for those without one.
+ */
+export const GROUP_ORDERS = ['concurrent', 'fifo', 'messageGroup'] as const;
 export type GroupOrder = (typeof GROUP_ORDERS)[number];
 
 /** The pause before attempt n + 1. A listed backoff stays at its last entry. */

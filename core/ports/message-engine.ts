@@ -92,6 +92,8 @@ export interface ReceiveRequest {
    * oldest message: where that is not selected, the message group waits for who selects it, and others go on.
    */
   readonly select?: Selector;
+  /** Where message groups are kept in order: how many messages of one this receive may get. For who handles them side by side. */
+  readonly perMessageGroupMax?: number;
 }
 
 export type SettleAction =

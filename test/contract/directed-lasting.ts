@@ -1,4 +1,5 @@
 import type { Test } from 'tap';
+import type { GroupOrder } from '../../core/model/consumer-group.ts';
 import type { Source } from '../../core/model/topic.ts';
 import type { Delivery, MessageEngine, SettleAction } from '../../core/ports/message-engine.ts';
 import { Random } from '../helpers/random.ts';
@@ -242,12 +243,14 @@ export function runLastingTests(t: Test, fixture: EngineFixture): void {
       return running;
     });
 
-    check('order in message groups', async (t, first) => {
-      if (!first.engine.capabilities.fifo) return;
-      await addGroup(first.engine, 'ordered', 'fifo');
+    const checkOrder = (order: GroupOrder) => async (t: Test, first: RunningEngine) => {
+      if (!first.engine.capabilities.fifo) return first;
+      await addGroup(first.engine, 'ordered', order);
       let running = first;
       const random = new Random(7);
-      const groups = ['m1', 'm2', 'm3'];
+      const groups = ['m1', 'm2', 'm3', ''];
+      const laneOf = ({ message }: Delivery) => message.messageGroup ?? '';
+      const isOrdered = (lane: string) => lane !== '' || order === 'fifo';
       const sent = new Map<string, string[]>(groups.map((group) => [group, []]));
       const got = new Map<string, string[]>(groups.map((group) => [group, []]));
       let count = 0;
@@ -258,25 +261,27 @@ export function runLastingTests(t: Test, fixture: EngineFixture): void {
           const id = `${count++}`;
           sent.get(messageGroup)!.push(id);
           await running.engine.send([
-            outgoing('orders', id, { messageGroup, body: Buffer.from(id.padEnd(random.pick([1, 900]))) }),
+            outgoing('orders', id, {
+              messageGroup: messageGroup || undefined,
+              body: Buffer.from(id.padEnd(random.pick([1, 900]))),
+            }),
           ]);
         }
         const settleAll = async () => {
           for (const delivery of leased) {
-            const { message } = delivery;
-            const list = got.get(message.messageGroup!)!;
-            const id = message.body.toString().trimEnd();
-            if (id !== sent.get(message.messageGroup!)![list.length])
-              t.fail(`${id} of ${message.messageGroup} after ${list.join()}`);
+            const lane = laneOf(delivery);
+            const list = got.get(lane)!;
+            const id = delivery.message.body.toString().trimEnd();
+            if (isOrdered(lane) && id !== sent.get(lane)![list.length]) t.fail(`${id} of ${lane} after ${list.join()}`);
             list.push(id);
             t.equal(await settle(running.engine, delivery, ACK), 'ok');
           }
           leased = [];
         };
         // What was leased before the restart blocks its message groups until it is settled.
-        const blocked = new Set(leased.map(({ message }) => message.messageGroup));
+        const blocked = new Set(leased.map(laneOf).filter(isOrdered));
         const others = await take(running.engine, 'ordered', 'orders', 2);
-        for (const { message } of others) t.notOk(blocked.has(message.messageGroup), `${message.messageGroup} is out`);
+        for (const other of others) t.notOk(blocked.has(laneOf(other)), `${laneOf(other)} is out`);
         await settleAll();
         leased = others;
         await settleAll();
@@ -292,12 +297,16 @@ export function runLastingTests(t: Test, fixture: EngineFixture): void {
         const deliveries = await take(running.engine, 'ordered', 'orders', 5);
         if (deliveries.length === 0) break;
         for (const delivery of deliveries) {
-          got.get(delivery.message.messageGroup!)!.push(delivery.message.body.toString().trimEnd());
+          got.get(laneOf(delivery))!.push(delivery.message.body.toString().trimEnd());
           await settle(running.engine, delivery, ACK);
         }
       }
-      t.same([...got], [...sent]);
+      for (const [lane, ids] of sent) {
+        t.same(isOrdered(lane) ? got.get(lane) : new Set(got.get(lane)), isOrdered(lane) ? ids : new Set(ids), lane);
+      }
       return running;
-    });
+    };
+    check('order in a fifo group', checkOrder('fifo'));
+    check('order in message groups', checkOrder('messageGroup'));
   }
 }

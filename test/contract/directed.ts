@@ -1,6 +1,7 @@
 import type { Test } from 'tap';
 import { viewMessage } from '../../core/model/message-view.ts';
 import { deadLetterTopic } from '../../core/model/names.ts';
+import type { StoredMessage } from '../../core/model/message.ts';
 import type { Source } from '../../core/model/topic.ts';
 import type { Delivery, MessageEngine, Settlement, SettleAction } from '../../core/ports/message-engine.ts';
 import { settled } from '../helpers/manual-clock.ts';
@@ -161,6 +162,31 @@ export function runDirectedTests(t: Test, fixture: EngineFixture): void {
     t.ok(again);
     t.same(await codes(engine, verdict(delivery, { kind: 'ack' })), ['STALE_RECEIPT']);
     t.same(await codes(engine, verdict(again, { kind: 'ack' })), ['ok']);
+  });
+
+  check('message groups in order, all else side by side', async (t, { engine, clock }) => {
+    if (!engine.capabilities.fifo) return;
+    await addGroup(engine, 'grouped', 'messageGroup');
+    const take = async (max: number, changes = {}) => {
+      const deliveries = await engine.receive(request('grouped', ORDERS, { max, ...changes }), NEVER_ABORTED);
+      return { ids: ids(deliveries), deliveries };
+    };
+    const sent = [['a1', 'a'], ['x'], ['a2', 'a'], ['b1', 'b'], ['y'], ['b2', 'b'], ['a3', 'a']] as const;
+    for (const [id, messageGroup] of sent) await engine.send([outgoing('orders', id, { messageGroup })]);
+    const first = await take(2);
+    t.same(first.ids, ['a1', 'x']);
+    const second = await take(32, { perMessageGroupMax: 1 });
+    t.same(second.ids, ['b1', 'y'], 'a waits for its first message');
+    t.same((await take(32)).ids, []);
+    await engine.settle(verdict(second.deliveries[0], { kind: 'ack' }));
+    t.same((await take(32)).ids, ['b2']);
+    const release = { kind: 'release', delayMs: 1_000, countAttempt: true } as const;
+    const receipts = first.deliveries.map(({ receipt }) => ({ receipt, action: release }));
+    await engine.settle([...receipts, ...verdict(second.deliveries[1], release)]);
+    t.same((await take(32)).ids, [], 'all wait');
+    await clock.advance(1_000 + fixture.toleranceMs);
+    t.same((await take(1, { select: ({ body }: StoredMessage) => body.toString() === 'y' })).ids, ['y']);
+    t.same((await take(32)).ids.toSorted(), ['a1', 'a2', 'a3', 'x']);
   });
 
   check('a message extended to where it was comes back once', async (t, { engine, clock }) => {

@@ -1,3 +1,4 @@
+import type { GroupOrder } from '../../core/model/consumer-group.ts';
 import { messageIdOf } from '../../core/model/message-id.ts';
 import { deadLetterTopic } from '../../core/model/names.ts';
 import { viewMessage } from '../../core/model/message-view.ts';
@@ -113,9 +114,10 @@ export class History {
     if (!capabilities.fifo) return;
     await this.addGroup('ordered', 'fifo', 3, [PLAIN, TRIMMED]);
     await this.addGroup('strict', 'fifo', 16, [PLAIN, LIGHT_QUEUES[1]!]);
+    await this.addGroup('grouped', 'messageGroup', 3, [PLAIN, TRIMMED, LIGHT_QUEUES[0]!]);
   }
 
-  private async addGroup(name: string, order: 'concurrent' | 'fifo', attemptsMax: number, sources: string[]) {
+  private async addGroup(name: string, order: GroupOrder, attemptsMax: number, sources: string[]) {
     await addGroup(this.running.engine, name, order, attemptsMax);
     const group = new GroupModel(name, order, attemptsMax, this.toleranceMs);
     this.groups.push(group);
@@ -213,15 +215,18 @@ export class History {
     const wantsAttempt = this.running.engine.capabilities.attemptReplay && group.order === 'fifo' && random.chance(0.4);
     const attemptId = wantsAttempt ? `attempt ${random.below(30)}` : undefined;
     const select = attemptId === undefined ? this.pickSelector() : undefined;
+    const perMessageGroupMax = group.order === 'messageGroup' && random.chance(0.3) ? 1 : undefined;
     const changes = {
       leaseMs,
       max,
+      ...(perMessageGroupMax === undefined ? {} : { perMessageGroupMax }),
       ...(attemptId === undefined ? {} : { attemptId }),
       ...(select === undefined ? {} : { select }),
     };
     const { now, firsts } = this;
     const deliveries = await this.running.engine.receive(request(group.name, source, changes), NEVER_ABORTED);
     checkSelected(group, deliveries, select);
+    if (perMessageGroupMax !== undefined) checkOnePerMessageGroup(group, deliveries);
     group.deliver(streams, deliveries, { now, leaseMs, firstsBefore: firsts, firsts }, attemptId);
     if (attemptId === undefined && deliveries.length < max) this.checkNothingLeft(subscription, firsts, select);
   }
@@ -491,6 +496,17 @@ export class History {
 /** Of `<topic>-<number>`, and what follows it. */
 function numberOf(text: string): number {
   return Number(/(\d+)(?: |$)/.exec(text)![1]);
+}
+
+function checkOnePerMessageGroup(group: GroupModel, deliveries: readonly Delivery[]): void {
+  const seen = new Set<string>();
+  for (const { message } of deliveries) {
+    const key = `${message.topic}/${message.queue} ${message.messageGroup}`;
+    if (message.messageGroup !== undefined && seen.has(key)) {
+      throw new Violation(`${group.name} got two messages of ${message.messageGroup} at once`);
+    }
+    seen.add(key);
+  }
 }
 
 function checkSelected(group: GroupModel, deliveries: readonly Delivery[], select: Selector | undefined): void {

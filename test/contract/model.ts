@@ -81,7 +81,7 @@ export class GroupModel {
       }
       if (delivery.attempt > this.attemptsMax) throw new Violation(`${what} more than ${this.attemptsMax} times`);
       this.checkLease(what, delivery, at.now + at.leaseMs);
-      if (this.order === 'fifo') this.checkLane(what, stream, sent, batch, at.now, at.firsts);
+      if (this.laneOf(sent) !== undefined) this.checkLane(what, stream, sent, batch, at.now, at.firsts);
       batch.add(sent);
       this.take(stream, sent, delivery, attemptId);
     }
@@ -99,16 +99,19 @@ export class GroupModel {
     for (const sent of stream.sent) {
       const { isDone, visibleAt, attempts } = this.of(stream, sent);
       if (isDone) continue;
-      if (visibleAt > now) blocked.add(sent.messageGroup ?? '');
-      else if (attempts < this.attemptsMax && !isGone(sent, now, firsts)) wanted.push(sent);
+      const lane = this.laneOf(sent);
+      if (visibleAt > now) {
+        if (lane !== undefined) blocked.add(lane);
+      } else if (attempts < this.attemptsMax && !isGone(sent, now, firsts)) wanted.push(sent);
     }
-    if (this.order === 'concurrent') return wanted.find(isSelected);
-    const heads = new Map<string, Sent>();
-    for (const sent of wanted) {
-      const lane = sent.messageGroup ?? '';
-      if (!blocked.has(lane) && !heads.has(lane)) heads.set(lane, sent);
-    }
-    return [...heads.values()].find(isSelected);
+    const heads = new Set<string>();
+    return wanted.find((sent) => {
+      const lane = this.laneOf(sent);
+      if (lane === undefined) return isSelected(sent);
+      if (blocked.has(lane) || heads.has(lane)) return false;
+      heads.add(lane);
+      return isSelected(sent);
+    });
   }
 
   /** Whether the receipt stands for a live lease. */
@@ -168,6 +171,12 @@ export class GroupModel {
         throw new Violation(`${this.name} never got ${sent.id} of ${stream.key} to the end`);
       }
     }
+  }
+
+  /** What the message is in order with; undefined when nothing. */
+  private laneOf({ messageGroup }: Sent): string | undefined {
+    if (this.order === 'fifo') return messageGroup ?? '';
+    return this.order === 'messageGroup' ? messageGroup : undefined;
   }
 
   private isExhausted(progress: Progress, now: number): boolean {

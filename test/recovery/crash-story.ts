@@ -9,12 +9,12 @@ import { startOnDisk, TINY, type DiskEngine } from '../helpers/fault-engine.ts';
 import { MicrotaskClock, turns } from '../helpers/manual-clock.ts';
 import type { Random } from '../helpers/random.ts';
 import { QueueStory } from './queue-story.ts';
-import { idOf, Violation, type Change, type Known, type Sent, type Verdict } from './story-records.ts';
+import { idOf, laneOf, Violation, type Change, type Known, type Sent, type Verdict } from './story-records.ts';
 
 const TOPIC = 'orders';
 const QUEUES = 2;
 const LIGHT = 'light';
-const GROUPS = ['workers', 'ordered'] as const;
+const GROUPS = ['workers', 'ordered', 'grouped'] as const;
 const SMALL: DiskStorageOptions = {
   ...TINY,
   walFileBytes: 6 * 1024,
@@ -139,6 +139,7 @@ export class CrashStory {
       engine.ensureLightQueue(LIGHT, { durable: true }),
       addGroup(engine, 'workers', 'concurrent', 100),
       addGroup(engine, 'ordered', 'fifo', 100),
+      addGroup(engine, 'grouped', 'messageGroup', 100),
       this.queues.start(engine),
     ]);
   }
@@ -222,8 +223,12 @@ export class CrashStory {
     const select = this.random.chance(0.3) ? { select: this.random.pick(SELECTORS) } : {};
     const asked = request(group, TOPIC, { max: this.random.pick([1, 4]), leaseMs: LEASE_MS, ...select });
     const deliveries = await this.running!.engine.receive(asked, NEVER_ABORTED);
+    const out = this.leases.filter((lease) => lease.group === group && lease.delivery.visibleAt > this.clock.now());
+    const held = new Set(out.flatMap(({ delivery }) => laneOf(group, delivery) ?? []));
     for (const delivery of deliveries) {
       const id = idOf(delivery.message.body);
+      const lane = laneOf(group, delivery);
+      if (lane !== undefined && held.has(lane)) throw new Violation(`${group} got ${id} while ${lane} is out`);
       if (settledBefore.has(id)) throw new Violation(`${group} got ${id} again after it was settled for good`);
       if (!this.sent.has(id)) throw new Violation(`${group} got ${id}, which was never sent`);
       this.leases.push({ group, delivery });
@@ -430,10 +435,17 @@ export class CrashStory {
   private async drainGroup(group: string): Promise<void> {
     const { engine } = this.running!;
     const got = new Set<string>();
+    const ends = new Map<string, number>();
     for (;;) {
       const deliveries = await engine.receive(request(group, TOPIC), NEVER_ABORTED);
       if (deliveries.length === 0) break;
-      for (const { message } of deliveries) {
+      for (const delivery of deliveries) {
+        const { message } = delivery;
+        const lane = laneOf(group, delivery);
+        if (lane !== undefined && message.offset < (ends.get(lane) ?? 0)) {
+          throw new Violation(`${group} got ${idOf(message.body)} after a later one of ${lane}`);
+        }
+        if (lane !== undefined) ends.set(lane, message.offset);
         if (got.has(idOf(message.body))) throw new Violation(`${group} got ${idOf(message.body)} twice`);
         got.add(idOf(message.body));
       }

@@ -1,3 +1,5 @@
+import type { Delivery } from '../../core/ports/message-engine.ts';
+
 export class Violation extends Error {}
 
 /** What the caller of an operation knows. */
@@ -34,4 +36,10 @@ export interface Change {
 /** A body begins with the id of its message. */
 export function idOf(body: Buffer): string {
   return body.toString('latin1', 0, body.indexOf(' '));
+}
+
+/** What the message has to be in order with; undefined for nothing. */
+export function laneOf(group: string, { message: { queue, messageGroup } }: Delivery): string | undefined {
+  const isOrdered = group === 'ordered' || (group === 'grouped' && messageGroup !== undefined);
+  return isOrdered ? `${queue} ${messageGroup}` : undefined;
 }

@@ -78,6 +78,8 @@ export class Receiving {
           leaseMs: leaseMsOf(request),
           ...(request.attemptId === undefined ? undefined : { attemptId: request.attemptId }),
           ...(request.autoRenew ? { renewFor: context.clientId } : undefined),
+          // A client that is not told the group is fifo hands the messages of one receive to its threads side by side.
+          ...(broker.groups.get(group)?.order === 'messageGroup' ? { perMessageGroupMax: 1 } : undefined),
         },
         signal,
       );

@@ -438,10 +438,9 @@ export class EngineState implements Replay, LightStore {
 
   /** The order is part of how progress is kept: a change goes on at the first message not acknowledged. */
   private changeGroup(group: GroupState, spec: GroupSpec): void {
-    const isFifo = spec.order === 'fifo';
     for (const [serial, old] of group.spec.order === spec.order ? [] : group.consumptions) {
       if (this.replaySequence <= old.savedSequence) continue;
-      const changed = new Consumption(old.queue, old.floor, isFifo, this.epochs, old.lastEpoch);
+      const changed = new Consumption(old.queue, old.floor, spec.order, this.epochs, old.lastEpoch);
       changed.purgedTo = old.purgedTo;
       this.addConsumption(group, serial, changed);
     }
@@ -470,7 +469,7 @@ export class EngineState implements Replay, LightStore {
     if (group === undefined || queue === undefined) return;
     const known = group.consumptions.get(queueSerial);
     if (known !== undefined && this.replaySequence <= known.savedSequence) return;
-    const consumption = new Consumption(queue, start, group.spec.order === 'fifo', this.epochs);
+    const consumption = new Consumption(queue, start, group.spec.order, this.epochs);
     this.addConsumption(group, queueSerial, consumption);
   }
 

@@ -1,4 +1,4 @@
-import type { GroupSpec } from '../../../../core/model/consumer-group.ts';
+import { GROUP_ORDERS, type GroupSpec } from '../../../../core/model/consumer-group.ts';
 import { Message } from '../../../../core/model/message.ts';
 import type { TopicSpec } from '../../../../core/model/topic.ts';
 import type { HeldEntry } from '../log/record-log.ts';
@@ -54,7 +54,7 @@ export function decodeJson(bytes: Buffer): unknown {
 const PENDING_BYTES = 26;
 const CONSUMPTION_HEAD_BYTES = 37;
 
-/** sequence, floor, cursor, epoch f64, fifo u8, count u32, {offset f64, visibleAt f64, epoch f64, attempts u16}, JSON. */
+/** sequence, floor, cursor, epoch f64, order u8, count u32, {offset f64, visibleAt f64, epoch f64, attempts u16}, JSON. */
 export function encodeConsumption(snapshot: ConsumptionSnapshot, sequence: number): Buffer {
   const { pending, attempts, messageGroups, purgedTo } = snapshot;
   const tail = encodeJson({ attempts, messageGroups, purgedTo });
@@ -63,7 +63,7 @@ export function encodeConsumption(snapshot: ConsumptionSnapshot, sequence: numbe
   at = bytes.writeDoubleLE(snapshot.floor, at);
   at = bytes.writeDoubleLE(snapshot.cursor, at);
   at = bytes.writeDoubleLE(snapshot.epoch, at);
-  at = bytes.writeUInt8(snapshot.isFifo ? 1 : 0, at);
+  at = bytes.writeUInt8(GROUP_ORDERS.indexOf(snapshot.order), at);
   at = bytes.writeUInt32LE(pending.length, at);
   for (const { offset, visibleAt, epoch, attempts: count } of pending) {
     at = bytes.writeDoubleLE(offset, at);
@@ -91,7 +91,7 @@ export function decodeConsumption(bytes: Buffer): { snapshot: ConsumptionSnapsho
     floor: bytes.readDoubleLE(8),
     cursor: bytes.readDoubleLE(16),
     epoch: bytes.readDoubleLE(24),
-    isFifo: bytes[32] === 1,
+    order: GROUP_ORDERS[bytes[32]!]!,
     pending,
     ...(decodeJson(bytes.subarray(at)) as Pick<ConsumptionSnapshot, 'attempts' | 'messageGroups' | 'purgedTo'>),
   };

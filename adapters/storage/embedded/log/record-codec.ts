@@ -9,7 +9,7 @@ import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, S
  * | record | bytes                                                                                                   |
  * |--------|---------------------------------------------------------------------------------------------------------|
  * | json   | 1, length u32, UTF-8                                                                                    |
- * | lease  | 2, group u32, queue u32, until f64, count u32, {offset f64}, length u32, JSON of what fifo groups need   |
+ * | lease  | 2, group u32, queue u32, until f64, count u32, {offset f64}, length u32, JSON of what their order needs  |
  * | commit | 3, at f64, sends u32, settles u32, holds u32, unholds u32, then each of them in this order:             |
  * |        | sends: {queue u32, offset f64, bytes u32, light queues u32, {serial u32}}..., then all their messages   |
  * |        | settle: kind u8, group u32, queue u32, offset f64, time f64, flag u8                                    |
@@ -18,7 +18,7 @@ import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, S
  * | with   | 4, a commit as in 3, changes u32, then each of them:                                                    |
  * | change | revision f64, key bytes u32, put u8, value bytes u32, key, value                                        |
  */
-type FifoPart = Pick<LeaseRecord, 'attemptId' | 'messageGroups'>;
+type OrderPart = Pick<LeaseRecord, 'attemptId' | 'messageGroups'>;
 
 const RecordKind = { json: 1, lease: 2, commit: 3, commitWithChanges: 4 } as const;
 const SETTLE_KINDS = ['ack', 'extend', 'release'] as const;
@@ -45,9 +45,9 @@ export function writeJson(target: RecordTarget, record: LogRecord): void {
 
 export function writeLease(target: RecordTarget, record: LeaseRecord): void {
   const { offsets, attemptId, messageGroups } = record;
-  const isFifo = messageGroups !== undefined;
-  const fifo = isFifo ? Buffer.from(JSON.stringify({ attemptId, messageGroups })) : undefined;
-  let at = target.reserve(25 + 8 * offsets.length + (fifo?.length ?? 0));
+  const isOrdered = messageGroups !== undefined;
+  const order = isOrdered ? Buffer.from(JSON.stringify({ attemptId, messageGroups })) : undefined;
+  let at = target.reserve(25 + 8 * offsets.length + (order?.length ?? 0));
   const { buffer } = target;
   buffer[at] = RecordKind.lease;
   buffer.writeUInt32LE(record.groupSerial, at + 1);
@@ -56,8 +56,8 @@ export function writeLease(target: RecordTarget, record: LeaseRecord): void {
   buffer.writeUInt32LE(offsets.length, at + 17);
   at += 21;
   for (let i = 0; i < offsets.length; i++) at = buffer.writeDoubleLE(offsets[i]!, at);
-  buffer.writeUInt32LE(fifo?.length ?? 0, at);
-  fifo?.copy(buffer, at + 4);
+  buffer.writeUInt32LE(order?.length ?? 0, at);
+  order?.copy(buffer, at + 4);
 }
 
 /** Gathers one commit and writes it as one record. Messages that lie side by side in memory are copied at once. */
@@ -218,14 +218,14 @@ function readLease(buffer: Buffer, start: number, replay: Replay): number {
   const offsets = Array.from({ length: count }, (_, i) => buffer.readDoubleLE(at + 8 * i));
   at += 8 * count;
   const end = at + 4 + buffer.readUInt32LE(at);
-  const fifo = end > at + 4 ? (JSON.parse(buffer.toString('utf8', at + 4, end)) as FifoPart) : undefined;
+  const order = end > at + 4 ? (JSON.parse(buffer.toString('utf8', at + 4, end)) as OrderPart) : undefined;
   replay.lease({
     groupSerial: buffer.readUInt32LE(start),
     queueSerial: buffer.readUInt32LE(start + 4),
     until: buffer.readDoubleLE(start + 8),
     offsets,
-    attemptId: fifo?.attemptId,
-    messageGroups: fifo?.messageGroups,
+    attemptId: order?.attemptId,
+    messageGroups: order?.messageGroups,
   });
   return end;
 }

@@ -85,7 +85,7 @@ export interface LeaseRecord {
   readonly until: number;
   readonly offsets: readonly number[];
   readonly attemptId: string | undefined;
-  /** Fifo groups: one each, empty for none. */
+  /** One each, empty for none; undefined where there is no order to keep. */
   readonly messageGroups: readonly string[] | undefined;
 }
 

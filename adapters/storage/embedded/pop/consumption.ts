@@ -1,3 +1,4 @@
+import type { GroupOrder } from '../../../../core/model/consumer-group.ts';
 import type { GroupState } from '../../../../core/ports/message-engine.ts';
 import type { LeaseRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
@@ -25,12 +26,12 @@ export interface ConsumptionSnapshot {
   readonly floor: number;
   readonly cursor: number;
   readonly epoch: number;
-  readonly isFifo: boolean;
+  readonly order: GroupOrder;
   readonly purgedTo: number;
   /** Everything unacknowledged between floor and cursor. */
   readonly pending: readonly PendingOffset[];
   readonly attempts: readonly (readonly [attemptId: string, Attempt])[];
-  /** Fifo groups: the message group of each pending message that is out; empty for none. */
+  /** The message group of each pending message that is out and was to be in order; empty for none. */
   readonly messageGroups: readonly (readonly [offset: number, messageGroup: string])[];
 }
 
@@ -61,9 +62,12 @@ export class Consumption {
   /** What is available, by offset: a receive without a selector gets it first. */
   private passed = new VisibilityHeap();
   private selections: Selections | undefined;
-  /** Only of fifo groups; not while a log is replayed, since message groups stand in messages that would have to be loaded. */
+  /**
+   * What has to be in order. Not in concurrent groups, nor while a log is replayed, since message groups stand in messages that
+   * would have to be loaded.
+   */
   private lanes: FifoLanes | undefined;
-  private readonly isFifo: boolean;
+  private readonly order: GroupOrder;
   private readonly epochs: Epochs;
   private epoch: number;
   private readonly attempts = new Attempts();
@@ -74,16 +78,16 @@ export class Consumption {
   private refusedUntil = Infinity;
 
   /** @param lastEpoch the last one of what this takes the place of: its receipts must not come to life again */
-  constructor(queue: ReadableQueue, start: number, isFifo: boolean, epochs: Epochs, lastEpoch = 0) {
+  constructor(queue: ReadableQueue, start: number, order: GroupOrder, epochs: Epochs, lastEpoch = 0) {
     this.queue = queue;
     this.epochs = epochs;
     this.epoch = lastEpoch;
     this.window = new PopWindow(start);
-    this.isFifo = isFifo;
+    this.order = order;
   }
 
   static restore(queue: ReadableQueue, snapshot: ConsumptionSnapshot, epochs: Epochs): Consumption {
-    const restored = new Consumption(queue, snapshot.floor, snapshot.isFifo, epochs, snapshot.epoch);
+    const restored = new Consumption(queue, snapshot.floor, snapshot.order, epochs, snapshot.epoch);
     restored.purgedTo = snapshot.purgedTo;
     restored.window.restore(snapshot.cursor, snapshot.pending);
     for (const { offset, visibleAt } of snapshot.pending) {
@@ -95,24 +99,34 @@ export class Consumption {
     return restored;
   }
 
-  /** Fifo groups: puts the unacknowledged messages in their lanes. Before that nothing can be received. */
+  /** Puts the unacknowledged messages that have to be in order in their lanes. Before that nothing can be received. */
   async openLanes(): Promise<void> {
-    if (!this.isFifo || this.lanes !== undefined) return;
+    if (this.order === 'concurrent' || this.lanes !== undefined) return;
     const groups: (string | undefined)[] = [];
     const offsets = [...this.window.pending()];
     for (const offset of offsets) {
       groups.push(this.knownGroups.get(offset) ?? (await this.loadMessageGroup(offset)));
     }
     this.knownGroups.clear();
-    this.lanes = new FifoLanes();
+    const lanes = (this.lanes = new FifoLanes());
     offsets.forEach((offset, i) => {
-      this.lanes!.add(offset, groups[i]);
-      if (!this.window.isWaiting(offset)) this.lanes!.hold(offset);
+      const isWaiting = this.window.isWaiting(offset);
+      this.enlist(lanes, offset, groups[i]);
+      if (!lanes.has(offset)) {
+        if (isWaiting) this.pass(offset);
+      } else if (!isWaiting) lanes.hold(offset);
     });
+  }
+
+  /** Puts the message in its lane, where it has to be in order. */
+  private enlist(lanes: FifoLanes, offset: number, messageGroup = ''): void {
+    if (messageGroup !== '' || this.order === 'fifo') lanes.add(offset, messageGroup);
   }
 
   /** A message that cannot be read must not stop the start: whoever receives it gets the error. */
   private async loadMessageGroup(offset: number): Promise<string | undefined> {
+    // Of what was out, or available, there would be a record if it had one.
+    if (this.order === 'messageGroup' && !this.window.isWaiting(offset)) return undefined;
     try {
       while (!this.queue.isLoaded(offset)) await this.queue.load(offset);
     } catch {
@@ -123,24 +137,31 @@ export class Consumption {
 
   /** For a group that starts to read: there are no unacknowledged messages. */
   openEmptyLanes(): void {
-    if (this.isFifo) this.lanes = new FifoLanes();
+    if (this.order !== 'concurrent') this.lanes = new FifoLanes();
   }
 
-  /** Starts a receive: leases that ran out by `now` come back. */
-  beginReceive(now: number, isSelective = false): void {
+  /**
+   * Starts a receive.
+   * @param perMessageGroupMax how many messages of one message group it may get
+   */
+  beginReceive(now: number, isSelective = false, perMessageGroupMax = Infinity): void {
     this.lookedAt = 0;
     this.missing = -1;
     this.refusedUntil = Infinity;
-    if (this.lanes !== undefined) this.returnExpired(now);
-    else if (isSelective) this.collectDue(now);
+    this.lanes?.beginReceive(perMessageGroupMax);
+    if (isSelective) this.collectDue(now);
     if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) this.compact(this.heap);
     if (this.passed.size > 1024 && this.passed.size > 4 * this.window.available) this.compact(this.passed);
   }
 
   /** The next offset that may be leased, -1 for none. Every offset it gives must be leased or settled by the caller. */
   next(now: number, selection?: Selection): number {
-    if (this.lanes !== undefined) return this.nextFifo(this.lanes, now, selection);
-    return selection === undefined ? this.nextConcurrent(now) : this.nextSelected(now, selection);
+    return selection === undefined ? this.nextOfAll(now) : this.nextSelected(now, selection);
+  }
+
+  /** The offset `next` gave will not be delivered, but retired. */
+  drop(offset: number): void {
+    this.lanes?.drop(offset);
   }
 
   endReceive(): void {
@@ -196,9 +217,11 @@ export class Consumption {
     return live !== undefined && live.length > 0 ? live : undefined;
   }
 
-  /** The message group of a message about to be leased; undefined where order does not matter. */
-  messageGroupOf(offset: number): string | undefined {
-    return this.lanes?.keyOf(offset);
+  /** The message groups of messages about to be leased, empty for none; undefined where there is no order to keep. */
+  messageGroupsOf(offsets: readonly number[]): string[] | undefined {
+    const { lanes } = this;
+    if (lanes === undefined || !offsets.some((offset) => lanes.has(offset))) return undefined;
+    return offsets.map((offset) => lanes.keyOf(offset));
   }
 
   applyLease({ offsets, until, attemptId, messageGroups }: LeaseRecord): void {
@@ -287,40 +310,49 @@ export class Consumption {
       epoch: this.window.epoch(offset),
       visibleAt: this.window.visibleAt(offset),
     }));
-    const out = this.lanes === undefined ? [] : pending.filter(({ visibleAt }) => visibleAt !== Infinity);
-    const messageGroups = out.map(({ offset }) => [offset, this.lanes!.keyOf(offset)] as const);
-    const { epoch, isFifo, purgedTo } = this;
-    return { floor, cursor, epoch, isFifo, purgedTo, pending, attempts: this.attempts.entries, messageGroups };
+    const { epoch, order, purgedTo, lanes } = this;
+    const out = pending.filter(({ offset, visibleAt }) => visibleAt !== Infinity && lanes?.has(offset) === true);
+    const messageGroups = out.map(({ offset }) => [offset, lanes!.keyOf(offset)] as const);
+    return { floor, cursor, epoch, order, purgedTo, pending, attempts: this.attempts.entries, messageGroups };
   }
 
   private nextEpoch(): number {
     return (this.epoch = Math.max(this.epoch + 1, this.epochs.base));
   }
 
-  private nextConcurrent(now: number): number {
+  private nextOfAll(now: number): number {
     if (this.window.available > 0) return this.takePassed();
     const due = this.takeDue(now);
     // What comes back goes first, also when it has to be loaded before that.
-    return due === -1 && this.missing === -1 ? this.admitNext() : due;
+    if (due !== -1 || this.missing !== -1) return due;
+    return this.lanes === undefined ? this.admitNext() : this.nextInOrder(this.lanes, now);
   }
 
-  /** A message group goes on only with its oldest message: one that is not wanted holds up its own group and no other. */
-  private nextFifo(lanes: FifoLanes, now: number, selection: Selection | undefined): number {
+  private nextInOrder(lanes: FifoLanes, now: number): number {
     for (;;) {
-      const offset = lanes.take();
-      if (offset !== -1) {
-        if (selection !== undefined && this.isRefused(lanes, now, selection)) continue;
-        if (!this.isLoaded(offset)) {
-          lanes.putBack();
-          return -1;
-        }
-        if (selection === undefined || selection.isWanted(offset)) return offset;
-        this.refuse(lanes, selection, this.queue.get(offset)?.expiresAt ?? 0);
-        continue;
-      }
-      if (selection !== undefined && lanes.waiting >= LOOK_AHEAD_MAX) return -1;
-      if (this.lookedAt++ >= LOOK_AHEAD_MAX || this.admitNext() === -1) return -1;
+      const first = this.takeFirst(lanes, now);
+      if (first !== -1 || this.missing !== -1) return first;
+      if (this.lookedAt++ >= LOOK_AHEAD_MAX) return -1;
+      const offset = this.admitNext();
+      if (offset === -1 || !lanes.has(offset)) return offset;
     }
+  }
+
+  /**
+   * The first message of a lane. A message group goes on only with its oldest one: where that is not wanted it holds up its
+   * own group and no other.
+   */
+  private takeFirst(lanes: FifoLanes, now: number, selection?: Selection): number {
+    for (let offset = lanes.take(); offset !== -1; offset = lanes.take()) {
+      if (selection !== undefined && this.isRefused(lanes, now, selection)) continue;
+      if (!this.isLoaded(offset)) {
+        lanes.putBack();
+        return -1;
+      }
+      if (selection === undefined || selection.isWanted(offset)) return offset;
+      this.refuse(lanes, selection, this.queue.get(offset)?.expiresAt ?? 0);
+    }
+    return -1;
   }
 
   /** Whether the selector did not want what was taken last, when it looked before; it need not be loaded again for that. */
@@ -341,14 +373,19 @@ export class Consumption {
   /** The next message the selector wants; others are left, available, to whoever asks for them. */
   private nextSelected(now: number, selection: Selection): number {
     const selections = (this.selections ??= new Selections());
-    const { window } = this;
+    const { window, lanes } = this;
     const position = selections.position(selection.selector, window.floor);
     const known = this.nextKnown(selections, position, selection);
     if (known !== undefined) return known;
-    while (window.available < LOOK_AHEAD_MAX) {
+    for (;;) {
+      const first = lanes === undefined ? -1 : this.takeFirst(lanes, now, selection);
+      if (first !== -1 || this.missing !== -1) return first;
+      if (window.available + (lanes?.waiting ?? 0) >= LOOK_AHEAD_MAX) break;
+      if (lanes !== undefined && this.lookedAt++ >= LOOK_AHEAD_MAX) return -1;
       const offset = this.admitNext();
       if (offset === -1) return -1;
       position.lookedTo = window.cursor;
+      if (lanes?.has(offset) === true) continue;
       if (selection.isWanted(offset)) return offset;
       this.pass(offset);
     }
@@ -408,10 +445,19 @@ export class Consumption {
     while (this.heap.topTime <= now) {
       const { topTime, topOffset } = this.heap;
       this.heap.pop();
-      if (!this.isScheduled(topTime, topOffset)) continue;
+      if (!this.isScheduled(topTime, topOffset) || this.returnToLane(topOffset)) continue;
       this.pass(topOffset);
       selections.addReturned(topOffset);
     }
+  }
+
+  /** An ended lease frees its lane, whose order decides who is next, not the time. @returns whether the message has one */
+  private returnToLane(offset: number): boolean {
+    const { lanes } = this;
+    if (lanes?.has(offset) !== true) return false;
+    this.window.wait(offset);
+    lanes.unhold(offset);
+    return true;
   }
 
   /** Takes the next visible message into the window, -1 when there is none or the window is full. */
@@ -432,7 +478,7 @@ export class Consumption {
   private admitThrough(offset: number): void {
     while (this.window.cursor <= offset) {
       const admitted = this.admit();
-      if (this.isFifo || admitted === offset || !this.window.has(admitted)) continue;
+      if (this.order !== 'concurrent' || admitted === offset || !this.window.has(admitted)) continue;
       this.pass(admitted);
     }
   }
@@ -441,28 +487,26 @@ export class Consumption {
   private admit(): number {
     const offset = this.window.admit();
     if (offset < this.queue.first || offset < this.purgedTo) this.window.acknowledge(offset);
-    else if (this.lanes !== undefined) this.lanes.add(offset, this.queue.get(offset)?.messageGroup);
+    else if (this.lanes !== undefined) this.enlist(this.lanes, offset, this.queue.get(offset)?.messageGroup);
     return offset;
   }
 
-  /** FIFO: an ended lease frees its lane; the order inside the lane decides who is next, not the time. */
-  private returnExpired(now: number): void {
-    for (let offset = this.takeDue(now); offset !== -1; offset = this.takeDue(now)) this.lanes?.unhold(offset);
-  }
-
-  /** The message whose lease or backoff ended first, -1 for none; it waits for its next lease from here on. */
+  /**
+   * The message whose lease or backoff ended first, -1 for none; it waits for its next lease from here on. What has a lane
+   * returns there.
+   */
   private takeDue(now: number): number {
     while (this.heap.topTime <= now) {
       const time = this.heap.topTime;
       const offset = this.heap.topOffset;
-      const isDue = this.isScheduled(time, offset);
-      // A lane needs only the number of what comes back; everyone else is about to deliver it.
-      if (isDue && this.lanes === undefined && !this.isLoaded(offset)) return -1;
-      this.heap.pop();
-      if (!isDue) continue;
-      // The heap may hold the same moment twice (extended to where it was): the second is void from here on.
-      this.window.wait(offset);
-      return offset;
+      // The heap may hold the same moment twice (extended to where it was): the second is void once the message waits.
+      if (!this.isScheduled(time, offset) || this.returnToLane(offset)) this.heap.pop();
+      else if (!this.isLoaded(offset)) return -1;
+      else {
+        this.heap.pop();
+        this.window.wait(offset);
+        return offset;
+      }
     }
     return -1;
   }

@@ -13,6 +13,8 @@ class Lane {
   held = 0;
   /** How many of them the receive in progress took. */
   taken = 0;
+  /** How many of those it does not deliver: they are gone. */
+  dropped = 0;
   /** The receive in progress does not want the next one. */
   isRefused = false;
   /** Selectors that did not want the first of them, and until when that holds. */
@@ -49,10 +51,7 @@ class Lane {
   }
 }
 
-/**
- * Order inside message groups: a lane hands out its messages from the front, and only while none of them is held. Messages
- * without a message group share one lane, which makes a fifo group on an ordinary topic read in queue order.
- */
+/** Order inside message groups: a lane hands out its messages from the front, and only while none of them is held. */
 export class FifoLanes {
   private readonly lanes = new Map<string, Lane>();
   private readonly laneOf = new Map<number, Lane>();
@@ -62,16 +61,27 @@ export class FifoLanes {
   private hasRefusals = false;
   private current: Lane | undefined;
   private preferred: Lane | undefined;
+  /** How many messages of one lane the receive in progress may take. */
+  private perLaneMax = Infinity;
   /** Lanes the receive in progress took from. */
   private readonly touched: Lane[] = [];
 
-  add(offset: number, messageGroup: string | undefined): void {
-    const key = messageGroup ?? '';
+  /** @param key the message group; empty for what has none and is to be in order, too */
+  add(offset: number, key: string): void {
     let lane = this.lanes.get(key);
     if (lane === undefined) this.lanes.set(key, (lane = new Lane(key)));
     lane.add(offset);
     this.laneOf.set(offset, lane);
     if (lane.held === 0) this.ready.add(lane);
+  }
+
+  /** Whether the message is in a lane: it is unacknowledged, and has to be in order. */
+  has(offset: number): boolean {
+    return this.laneOf.has(offset);
+  }
+
+  get isEmpty(): boolean {
+    return this.laneOf.size === 0;
   }
 
   /** The message group of an unacknowledged message; empty for none. */
@@ -110,15 +120,27 @@ export class FifoLanes {
     } else if (lane.held === 0) this.ready.add(lane);
   }
 
+  beginReceive(perLaneMax: number): void {
+    this.perLaneMax = perLaneMax;
+  }
+
   /** The next message that may be delivered, -1 for none. What was taken is not handed out again before `endReceive`. */
   take(): number {
+    // Most groups have no message groups, or none that waits.
+    if (this.current === undefined && this.ready.size === 0) return -1;
     for (;;) {
       const lane = this.current ?? this.nextReady();
       if (lane === undefined) return -1;
       this.current = lane;
-      if (lane.taken < lane.size) return lane.at(lane.taken++);
+      if (this.hasMore(lane)) return lane.at(lane.taken++);
       this.current = undefined;
     }
+  }
+
+  /** What was taken is not for the receive in progress, but gone. */
+  drop(offset: number): void {
+    const lane = this.laneOf.get(offset);
+    if (lane !== undefined) lane.dropped++;
   }
 
   /** What was taken last cannot be delivered yet: the next receive gets it first. */
@@ -161,6 +183,7 @@ export class FifoLanes {
   endReceive(): void {
     for (const lane of this.touched) {
       lane.taken = 0;
+      lane.dropped = 0;
       lane.isRefused = false;
       if (lane.held === 0 && lane.size > 0) this.ready.add(lane);
     }
@@ -176,10 +199,14 @@ export class FifoLanes {
     return undefined;
   }
 
+  private hasMore({ taken, dropped, size }: Lane): boolean {
+    return taken < size && taken - dropped < this.perLaneMax;
+  }
+
   /** Whether there is something to take from the lane. */
   private begin(lane: Lane): boolean {
     this.ready.delete(lane);
-    if (lane.held > 0 || lane.isRefused || lane.taken === lane.size) return false;
+    if (lane.held > 0 || lane.isRefused || !this.hasMore(lane)) return false;
     // A lane comes back within one receive when a message was admitted behind those it took.
     if (lane.taken === 0) this.touched.push(lane);
     return true;

@@ -11,6 +11,19 @@ import type { Consumption } from './consumption.ts';
 import type { Pop } from './parked-receives.ts';
 import type { Selection } from './selection.ts';
 
+type GatheredMessages = ReadonlyMap<string, StoredMessage | undefined>;
+
+const NOTHING_GATHERED: GatheredMessages = new Map();
+
+interface Place {
+  readonly queue: ReadableQueue;
+  readonly offset: number;
+}
+
+function placeKey({ queue, offset }: Place): string {
+  return `${queue.serial} ${offset}`;
+}
+
 /** What the receiver asks of the engine. */
 export interface ReceiverPorts {
   readonly state: EngineState;
@@ -18,7 +31,7 @@ export interface ReceiverPorts {
   /** Applies a record and appends it to the log, without waiting. */
   write(record: LogRecord): void;
   writeLease(record: LeaseRecord): void;
-  /** Acknowledges `gone` and moves `dead` to the group's dead letter topic, atomically. */
+  /** Acknowledges `gone`, and moves those of them that used up their attempts to the group's dead letter topic, atomically. */
   retire(group: GroupState, queue: ReadableQueue, gone: readonly number[], dead: readonly StoredMessage[]): void;
 }
 
@@ -27,6 +40,8 @@ export class Receiver implements Pop {
   private readonly ports: ReceiverPorts;
   /** Resolves when a message that the last receive needed is loaded; undefined when it needed none. */
   loading: Promise<void> | undefined;
+  /** What the last attempt that had to be loaded gets again, by place: it may be more than memory holds at one time. */
+  private gathered: { readonly attemptId: string; readonly messages: GatheredMessages } | undefined;
   /** Which queue a receive looks at first, so that no queue of a topic starves. */
   private rotation = 0;
 
@@ -101,20 +116,34 @@ export class Receiver implements Pop {
     const deliveries: Delivery[] = [];
     if (attemptId === undefined || group.spec.order !== 'fifo') return deliveries;
     const now = this.ports.clock.now();
-    for (const queue of queues) {
-      const consumption = group.consumptions.get(queue.serial);
+    const places = queues.flatMap((queue) =>
+      (group.consumptions.get(queue.serial)?.repeatAttempt(attemptId, now) ?? []).map((offset) => ({ queue, offset })),
+    );
+    const gathered = this.gathered?.attemptId === attemptId ? this.gathered.messages : NOTHING_GATHERED;
+    // All of it is repeated, or nothing yet.
+    if (!places.every((place) => gathered.has(placeKey(place)) || place.queue.isLoaded(place.offset))) {
+      this.loadWith(this.gather(attemptId, places));
+      return [];
+    }
+    for (const place of places) {
+      const { queue, offset } = place;
+      const message = queue.isLoaded(offset) ? queue.get(offset) : gathered.get(placeKey(place));
       const receipts = new ReceiptWriter(group.serial, queue.serial);
-      for (const offset of consumption?.repeatAttempt(attemptId, now) ?? []) {
-        if (!queue.isLoaded(offset)) {
-          // All of it is repeated, or nothing yet.
-          this.load(queue, offset);
-          return [];
-        }
-        const message = queue.get(offset);
-        if (message !== undefined) deliveries.push(delivery(consumption!, offset, message, receipts));
-      }
+      if (message !== undefined)
+        deliveries.push(delivery(group.consumptions.get(queue.serial)!, offset, message, receipts));
     }
     return deliveries;
+  }
+
+  /** Loads the messages at all places, keeping each where the next one takes its place in memory. */
+  private async gather(attemptId: string, places: readonly Place[]): Promise<void> {
+    const messages = new Map<string, StoredMessage | undefined>();
+    for (const place of places) {
+      const { queue, offset } = place;
+      while (!queue.isLoaded(offset)) await queue.load(offset);
+      messages.set(placeKey(place), queue.get(offset));
+    }
+    this.gathered = { attemptId, messages };
   }
 
   private selection(
@@ -136,10 +165,13 @@ export class Receiver implements Pop {
   }
 
   private load(queue: ReadableQueue, offset: number): void {
-    if (this.loading !== undefined) return;
-    this.loading = queue.load(offset);
+    if (this.loading === undefined) this.loadWith(queue.load(offset));
+  }
+
+  private loadWith(loading: Promise<void>): void {
+    this.loading = loading;
     // Nobody waits for it where other messages are the answer; who asks next gets the error.
-    this.loading.catch(() => undefined);
+    loading.catch(() => undefined);
   }
 
   /** Leases from one queue into `deliveries`. @returns the bytes of what was leased */
@@ -157,38 +189,38 @@ export class Receiver implements Pop {
     const messages: StoredMessage[] = [];
     const gone: number[] = [];
     const dead: StoredMessage[] = [];
-    const deadOffsets: number[] = [];
     let bytes = 0;
     const selection = request.select && this.selection(request.select, group, queue, consumption, now);
-    consumption.beginReceive(now, selection !== undefined);
+    consumption.beginReceive(now, selection !== undefined, request.perMessageGroupMax);
     while (leased.length < room && bytes < bytesMax) {
       const offset = consumption.next(now, selection);
       if (offset === -1) break;
       const message = queue.get(offset);
-      if (message === undefined || message.isExpired(now)) gone.push(offset);
-      else if (consumption.attemptCount(offset) >= group.spec.retry.attemptsMax) {
+      if (message !== undefined && !message.isExpired(now)) {
+        if (consumption.attemptCount(offset) < group.spec.retry.attemptsMax) {
+          leased.push(offset);
+          messages.push(message);
+          bytes += message.bytes;
+          continue;
+        }
         dead.push(message);
-        deadOffsets.push(offset);
-      } else {
-        leased.push(offset);
-        messages.push(message);
-        bytes += message.bytes;
       }
+      gone.push(offset);
+      consumption.drop(offset);
     }
     if (leased.length > 0) {
       const { attemptId, leaseMs } = request;
-      const isFifo = group.spec.order === 'fifo';
       this.ports.writeLease({
         groupSerial: group.serial,
         queueSerial: queue.serial,
         until: now + leaseMs,
         offsets: leased,
-        attemptId: isFifo ? attemptId : undefined,
-        messageGroups: isFifo ? leased.map((offset) => consumption.messageGroupOf(offset) ?? '') : undefined,
+        attemptId: group.spec.order === 'fifo' ? attemptId : undefined,
+        messageGroups: consumption.messageGroupsOf(leased),
       });
     }
     if (consumption.missing !== -1) this.load(queue, consumption.missing);
-    if (gone.length + dead.length > 0) this.ports.retire(group, queue, [...gone, ...deadOffsets], dead);
+    if (gone.length > 0) this.ports.retire(group, queue, gone, dead);
     consumption.endReceive();
     const receipts = new ReceiptWriter(group.serial, queue.serial);
     for (let i = 0; i < leased.length; i++) {
