@@ -1,4 +1,4 @@
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../model/consumer-group.ts';
+import type { GroupSpec } from '../model/consumer-group.ts';
 import type { ConsumerGroups } from '../messaging/consumer-groups.ts';
 import type { MetaStore } from '../ports/meta-store.ts';
 
@@ -54,15 +54,16 @@ export class TopicSubscriptions {
 
   /**
    * Makes the subscription, or changes its details: it goes on where it was then.
+   * @param rules of its group, where it is a new one
    * @throws BrokerError ILLEGAL_CONSUMER_GROUP, TOPIC_NOT_FOUND, LIMIT_EXCEEDED
    */
-  async put(subscription: TopicSubscription, retry: RetryPolicy = DEFAULT_RETRY_POLICY): Promise<void> {
+  async put(subscription: TopicSubscription, rules: Partial<GroupSpec> = {}): Promise<void> {
     const { group, topic } = subscription;
     const isNamed = !group.startsWith(PASSING_PREFIX);
     // Written down first: what a crash leaves behind is a subscription, not a group that nobody ends.
     if (isNamed) await this.meta.put(PREFIX + group, Buffer.from(JSON.stringify(subscription)));
     this.subscriptions.set(group, subscription);
-    if (this.groups.get(group) === undefined) await this.groups.put({ name: group, retry });
+    if (this.groups.get(group) === undefined) await this.groups.put({ ...rules, name: group });
     await this.groups.subscribe(group, { kind: 'topic', topic }, 'latest');
   }
 

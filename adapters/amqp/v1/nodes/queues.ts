@@ -1,11 +1,17 @@
 import type { Broker } from '../../../../core/broker.ts';
-import type { RetryPolicy } from '../../../../core/model/consumer-group.ts';
+import type { GroupSpec } from '../../../../core/model/consumer-group.ts';
 import { deadLetterTopic, encodeTopicName } from '../../../../core/model/names.ts';
 import { QUEUE_RETENTION, type Retention } from '../../../../core/model/topic.ts';
 import type { NodeAddress } from './address.ts';
 
-/** As other AMQP brokers do: what comes back, comes back at once. */
-export const RETRY_AT_ONCE: RetryPolicy = { attemptsMax: 10, backoff: { kind: 'listed', delaysMs: [0] } };
+/**
+ * What AMQP clients expect of those who share a source: message groups (`group-id`, JMSXGroupID) stay in order over all of
+ * them, and what comes back, comes back at once.
+ */
+export const GROUP_RULES: Pick<GroupSpec, 'order' | 'retry'> = {
+  order: 'messageGroup',
+  retry: { attemptsMax: 10, backoff: { kind: 'listed', delaysMs: [0] } },
+};
 
 /** What the core calls a queue: the topic and the group of its name. */
 export interface QueueNames {
@@ -63,7 +69,7 @@ export class Queues {
   async useGroup(group: string): Promise<void> {
     const { groups, options } = this.broker;
     if (groups.get(group) !== undefined || !options.groups.autoCreate) await groups.use(group);
-    else await groups.put({ name: group, retry: RETRY_AT_ONCE });
+    else await groups.put({ ...GROUP_RULES, name: group });
   }
 
   /** A topic; a new one has a single message queue, because AMQP clients expect the order in which they sent. */

@@ -4,7 +4,7 @@ import { encodeTopicName } from '../../../../core/model/names.ts';
 import type { Attach, Source } from '../codec/performatives.ts';
 import { LinkError, type OutgoingLink } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
-import { RETRY_AT_ONCE } from './queues.ts';
+import { GROUP_RULES } from './queues.ts';
 
 /** What a subscription is on. Another one under the same name takes its place. */
 export interface SubscriptionTerms {
@@ -183,7 +183,7 @@ export class Subscriptions {
       isShared,
     };
     const subscription = { group, topic: terms.topic, durable: isDurable, details: JSON.stringify(record) };
-    await this.context.broker.subscriptions.put(subscription, RETRY_AT_ONCE);
+    await this.context.broker.subscriptions.put(subscription, GROUP_RULES);
   }
 
   private leave(subscription: Subscription, link: OutgoingLink, closed: boolean): void {

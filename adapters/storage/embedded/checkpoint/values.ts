@@ -3,7 +3,7 @@ import { Message } from '../../../../core/model/message.ts';
 import type { TopicSpec } from '../../../../core/model/topic.ts';
 import type { HeldEntry } from '../log/record-log.ts';
 import type { MetaValue } from '../meta/meta-state.ts';
-import type { ConsumptionSnapshot, PendingOffset } from '../pop/consumption.ts';
+import type { ConsumptionSnapshot, PendingOffset } from '../pop/consumption-snapshot.ts';
 import type { BlockPlace } from '../queue/block-store.ts';
 
 /** `sequence`: records up to this one are in the value. */

@@ -2,7 +2,8 @@ import type { GroupOrder } from '../../../../core/model/consumer-group.ts';
 import type { GroupState } from '../../../../core/ports/message-engine.ts';
 import type { LeaseRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
-import { Attempts, type Attempt } from './attempts.ts';
+import { Attempts } from './attempts.ts';
+import type { ConsumptionSnapshot } from './consumption-snapshot.ts';
 import { FifoLanes } from './fifo-lanes.ts';
 import { AVAILABLE, PopWindow } from './pop-window.ts';
 import { Selections, type Position, type Selection } from './selection.ts';
@@ -21,28 +22,6 @@ export interface Epochs {
   base: number;
 }
 
-/** A consumption as values, for a checkpoint. */
-export interface ConsumptionSnapshot {
-  readonly floor: number;
-  readonly cursor: number;
-  readonly epoch: number;
-  readonly order: GroupOrder;
-  readonly purgedTo: number;
-  /** Everything unacknowledged between floor and cursor. */
-  readonly pending: readonly PendingOffset[];
-  readonly attempts: readonly (readonly [attemptId: string, Attempt])[];
-  /** The message group of each pending message that is out and was to be in order; empty for none. */
-  readonly messageGroups: readonly (readonly [offset: number, messageGroup: string])[];
-}
-
-export interface PendingOffset {
-  readonly offset: number;
-  readonly attempts: number;
-  readonly epoch: number;
-  /** Infinity: passed by the cursor, not leased. */
-  readonly visibleAt: number;
-}
-
 /**
  * One consumer group's progress in one queue. `next` proposes, the engine writes a record, and the `apply` methods do it;
  * those are functions of the record alone, so that replaying the log gives the same state.
@@ -59,8 +38,6 @@ export class Consumption {
   purgedTo = 0;
   private window: PopWindow;
   private heap = new VisibilityHeap();
-  /** What is available, by offset: a receive without a selector gets it first. */
-  private passed = new VisibilityHeap();
   private selections: Selections | undefined;
   /**
    * What has to be in order. Not in concurrent groups, nor while a log is replayed, since message groups stand in messages that
@@ -91,8 +68,7 @@ export class Consumption {
     restored.purgedTo = snapshot.purgedTo;
     restored.window.restore(snapshot.cursor, snapshot.pending);
     for (const { offset, visibleAt } of snapshot.pending) {
-      if (visibleAt === AVAILABLE) restored.passed.push(AVAILABLE, offset);
-      else if (visibleAt !== Infinity) restored.heap.push(visibleAt, offset);
+      if (visibleAt !== AVAILABLE && visibleAt !== Infinity) restored.heap.push(visibleAt, offset);
     }
     for (const [attemptId, attempt] of snapshot.attempts) restored.attempts.remember(attemptId, attempt);
     restored.knownGroups = new Map(snapshot.messageGroups);
@@ -113,7 +89,7 @@ export class Consumption {
       const isWaiting = this.window.isWaiting(offset);
       this.enlist(lanes, offset, groups[i]);
       if (!lanes.has(offset)) {
-        if (isWaiting) this.pass(offset);
+        if (isWaiting) this.window.pass(offset);
       } else if (!isWaiting) lanes.hold(offset);
     });
   }
@@ -150,8 +126,9 @@ export class Consumption {
     this.refusedUntil = Infinity;
     this.lanes?.beginReceive(perMessageGroupMax);
     if (isSelective) this.collectDue(now);
-    if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) this.compact(this.heap);
-    if (this.passed.size > 1024 && this.passed.size > 4 * this.window.available) this.compact(this.passed);
+    if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) {
+      this.heap.keepOnly((time, offset) => this.isScheduled(time, offset));
+    }
   }
 
   /** The next offset that may be leased, -1 for none. Every offset it gives must be leased or settled by the caller. */
@@ -269,7 +246,6 @@ export class Consumption {
   applySeek(offset: number): void {
     this.window = new PopWindow(offset);
     this.heap = new VisibilityHeap();
-    this.passed = new VisibilityHeap();
     this.selections = undefined;
     if (this.lanes !== undefined) this.lanes = new FifoLanes();
     this.attempts.clear();
@@ -387,7 +363,7 @@ export class Consumption {
       position.lookedTo = window.cursor;
       if (lanes?.has(offset) === true) continue;
       if (selection.isWanted(offset)) return offset;
-      this.pass(offset);
+      this.window.pass(offset);
     }
     if (!selections.sweep(position, window.floor, now)) return -1;
     return this.nextKnown(selections, position, selection) ?? -1;
@@ -418,25 +394,12 @@ export class Consumption {
     return true;
   }
 
-  /** The oldest message that is available. */
+  /** What is available a receive without a selector gets first, the oldest first of all. */
   private takePassed(): number {
-    const { passed, window } = this;
-    while (passed.size > 0) {
-      const offset = passed.topOffset;
-      const isAvailable = window.isAvailable(offset);
-      if (isAvailable && !this.isLoaded(offset)) return -1;
-      passed.pop();
-      if (!isAvailable) continue;
-      window.wait(offset);
-      return offset;
-    }
-    return -1;
-  }
-
-  /** Makes a message available that is not leased. */
-  private pass(offset: number): void {
-    this.window.reschedule(offset, AVAILABLE, 0);
-    this.passed.push(AVAILABLE, offset);
+    const offset = this.window.firstAvailable;
+    if (offset === -1 || !this.isLoaded(offset)) return -1;
+    this.window.wait(offset);
+    return offset;
   }
 
   /** What came back by now is there for every selector. */
@@ -446,7 +409,7 @@ export class Consumption {
       const { topTime, topOffset } = this.heap;
       this.heap.pop();
       if (!this.isScheduled(topTime, topOffset) || this.returnToLane(topOffset)) continue;
-      this.pass(topOffset);
+      this.window.pass(topOffset);
       selections.addReturned(topOffset);
     }
   }
@@ -479,7 +442,7 @@ export class Consumption {
     while (this.window.cursor <= offset) {
       const admitted = this.admit();
       if (this.order !== 'concurrent' || admitted === offset || !this.window.has(admitted)) continue;
-      this.pass(admitted);
+      this.window.pass(admitted);
     }
   }
 
@@ -529,9 +492,5 @@ export class Consumption {
 
   private isScheduled(time: number, offset: number): boolean {
     return this.window.has(offset) && this.window.visibleAt(offset) === time;
-  }
-
-  private compact(heap: VisibilityHeap): void {
-    heap.keepOnly((time, offset) => this.isScheduled(time, offset));
   }
 }

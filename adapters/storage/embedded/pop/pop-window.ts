@@ -1,3 +1,5 @@
+import { VisibilityHeap } from './visibility-heap.ts';
+
 /** Marks of the visibleAt column. Real times lie between. */
 const ACKNOWLEDGED = 0;
 /** Passed by the cursor, not leased, for whoever asks next. A time that has always passed. */
@@ -20,6 +22,8 @@ export class PopWindow {
   private visibleAts = new Float64Array(FIRST_CAPACITY);
   private attemptCounts = new Uint16Array(FIRST_CAPACITY);
   private epochs = new Float64Array(FIRST_CAPACITY);
+  /** What is available, by offset; some of it is not any more. */
+  private readonly passed = new VisibilityHeap();
 
   constructor(start: number) {
     this.floor = start;
@@ -89,6 +93,21 @@ export class PopWindow {
     this.epochs[i] = epoch;
   }
 
+  /** Makes a message available that is not leased. */
+  pass(offset: number): void {
+    this.reschedule(offset, AVAILABLE, 0);
+    const { passed } = this;
+    passed.push(AVAILABLE, offset);
+    if (passed.size > 1024 && passed.size > 4 * this.available) passed.keepOnly((_, at) => this.isAvailable(at));
+  }
+
+  /** The oldest message that is available, -1 for none. */
+  get firstAvailable(): number {
+    const { passed } = this;
+    while (passed.size > 0 && !this.isAvailable(passed.topOffset)) passed.pop();
+    return passed.size === 0 ? -1 : passed.topOffset;
+  }
+
   wait(offset: number): void {
     this.mark(offset & this.mask, WAITING);
   }
@@ -120,6 +139,7 @@ export class PopWindow {
       this.mark(i, visibleAt);
       this.attemptCounts[i] = attempts;
       this.epochs[i] = epoch;
+      if (visibleAt === AVAILABLE) this.passed.push(AVAILABLE, offset);
       this.inflight++;
     }
   }
