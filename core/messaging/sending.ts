@@ -2,6 +2,7 @@ import { BrokerError, failed, succeeded, type Outcome } from '../model/broker-er
 import { hashText } from '../model/address.ts';
 import type { Message } from '../model/message.ts';
 import { isDeadLetterTopic } from '../model/names.ts';
+import { priorityQueue } from '../model/priority.ts';
 import type { MessageType, TopicSpec } from '../model/topic.ts';
 import type { MessageEngine, OutgoingMessage, Placed, Settlement } from '../ports/message-engine.ts';
 import type { AddressRoute, AddressRouter } from '../routing/address-router.ts';
@@ -29,7 +30,7 @@ interface Unfinished {
   readonly accepted: number;
 }
 
-/** Of topics that are not there. */
+/** Of topics that are not there, or cannot take what is sent to them. */
 type TopicProblems = ReadonlyMap<string, BrokerError>;
 
 const NOBODY: AddressRoute['live'] = [];
@@ -65,9 +66,9 @@ export class Sending {
   send(batch: readonly OutgoingMessage[]): Promise<Outcome<Placed>[]> {
     const { waiting } = this;
     if (waiting !== undefined) return new Promise((resolve) => waiting.push(() => resolve(this.send(batch))));
-    const missing = this.missingTopics(batch);
-    if (missing.length === 0) return this.sendKnown(batch);
-    return this.withTopics(missing, (problems) => this.sendKnown(batch, problems));
+    const unready = this.unreadyTopics(batch);
+    if (unready.length === 0) return this.sendKnown(batch);
+    return this.withTopics(unready, (problems) => this.sendKnown(batch, problems));
   }
 
   /**
@@ -78,9 +79,9 @@ export class Sending {
     const { waiting } = this;
     if (waiting !== undefined)
       return new Promise((resolve) => waiting.push(() => resolve(this.transact(batch, verdicts))));
-    const missing = this.missingTopics(batch);
-    if (missing.length === 0) return this.transactKnown(batch, verdicts);
-    return this.withTopics(missing, (problems) => this.transactKnown(batch, verdicts, problems));
+    const unready = this.unreadyTopics(batch);
+    if (unready.length === 0) return this.transactKnown(batch, verdicts);
+    return this.withTopics(unready, (problems) => this.transactKnown(batch, verdicts, problems));
   }
 
   /** Delayed messages are in their queues now: live subscribers get them as well. */
@@ -91,32 +92,44 @@ export class Sending {
     }
   }
 
-  private missingTopics(batch: readonly OutgoingMessage[]): string[] {
-    const missing: string[] = [];
+  /** Topics that are not there, or have no message queue for the priority of a message. */
+  private unreadyTopics(batch: readonly OutgoingMessage[]): string[] {
+    const unready: string[] = [];
     let last: string | undefined;
+    let priorityMax = Infinity;
     for (let i = 0; i < batch.length; i++) {
-      const { topic } = batch[i]!;
+      const { topic, message } = batch[i]!;
       // Batches are mostly runs of one topic.
-      if (topic === last) continue;
-      last = topic;
-      if (this.topics.get(topic) === undefined && !missing.includes(topic)) missing.push(topic);
+      if (topic !== last) {
+        last = topic;
+        const spec = this.topics.get(topic);
+        if (spec === undefined) unready.push(topic);
+        priorityMax = spec?.queues === 1 ? (spec.priorityFrom ?? Infinity) : Infinity;
+      }
+      if (priorityMax !== Infinity && (message.priority ?? 0) > priorityMax) unready.push(topic);
     }
-    return missing;
+    return unready;
   }
 
-  /** Creates the topics and then sends, with the problems there were. */
+  /** Creates the topics, or their levels of priority, and then sends, with the problems there were. */
   private async withTopics<T>(names: readonly string[], send: (problems: TopicProblems) => Promise<T>): Promise<T> {
     const waiting: (() => void)[] = [];
     this.waiting = waiting;
     const problems = new Map<string, BrokerError>();
     await Promise.all(
-      names.map((name) => this.topics.use(name).catch((error: unknown) => problems.set(name, problemOf(name, error)))),
+      [...new Set(names)].map((name) =>
+        this.makeReady(name).catch((error: unknown) => problems.set(name, problemOf(name, error))),
+      ),
     );
     this.waiting = undefined;
     const sent = send(problems);
     // In the same turn: a batch sent from now on comes behind all of these.
     for (const sendNext of waiting) sendNext();
     return sent;
+  }
+
+  private makeReady(topic: string): Promise<TopicSpec> {
+    return this.topics.get(topic) === undefined ? this.topics.use(topic) : this.topics.addPriorities(topic);
   }
 
   private async transactKnown(
@@ -191,14 +204,15 @@ export class Sending {
     const route = this.router.route(address);
     if (spec === undefined) return { topic, address, spec, route, accepted: [], queue: -1 };
     const accepted = isDeadLetterTopic(topic) ? ALL_TYPES : this.topics.acceptedTypes(spec);
-    return { topic, address, spec, route, accepted, queue: route.hash % spec.queues };
+    const queue = spec.priorityFrom === undefined ? route.hash % spec.queues : 0;
+    return { topic, address, spec, route, accepted, queue };
   }
 
   /** Why the message cannot be taken in. A retained one is taken over where there is no problem. */
   private problemOf(outgoing: OutgoingMessage, to: Destination, problems?: TopicProblems): BrokerError | undefined {
     const { message } = outgoing;
     return (
-      (to.spec === undefined ? problems?.get(to.topic) : undefined) ??
+      problems?.get(to.topic) ??
       this.check(message, to) ??
       (message.isRetained ? this.retained.take(outgoing) : undefined)
     );
@@ -221,9 +235,13 @@ export class Sending {
   }
 
   private chooseQueue(message: Message, { spec, queue }: Destination): number {
-    const { queues } = spec!;
+    const { queues, priorityFrom } = spec!;
     if (queues === 1) return 0;
     const group = message.hasSystemFields ? message.messageGroup : undefined;
+    if (priorityFrom !== undefined) {
+      // The order inside a message group is a promise, its priority a wish.
+      return group === undefined ? priorityQueue(message.priority, priorityFrom, queues) : 0;
+    }
     if (group !== undefined) return hashText(group) % queues;
     if (!message.isAddressDerived) return queue;
     this.roundRobin = (this.roundRobin + 1) % queues;
@@ -237,7 +255,7 @@ function outcomeAt(outcome: Outcome<Placed[]>, i: number): Outcome<Placed> {
 
 function problemOf(topic: string, error: unknown): BrokerError {
   if (error instanceof BrokerError) return error;
-  return new BrokerError('INTERNAL', `the topic ${topic} could not be created`, { cause: error });
+  return new BrokerError('INTERNAL', `the topic ${topic} could not be created or changed`, { cause: error });
 }
 
 function messageType(message: Message): MessageType {

@@ -1,6 +1,7 @@
 import { BrokerError } from '../model/broker-error.ts';
 import { LIMITS } from '../model/limits.ts';
 import { checkTopicName, isDeadLetterTopic } from '../model/names.ts';
+import { PRIORITY_MAX } from '../model/priority.ts';
 import { DEFAULT_QUEUES, DEFAULT_RETENTION, FOREVER_MS, type MessageType, type TopicSpec } from '../model/topic.ts';
 import type { Capabilities, MessageEngine } from '../ports/message-engine.ts';
 import type { MetaStore } from '../ports/meta-store.ts';
@@ -57,7 +58,8 @@ export class Topics {
     if (!(retention.ms > 0 && retention.ms <= FOREVER_MS && retention.bytesPerQueue > 0)) {
       throw new BrokerError('BAD_REQUEST', 'what a topic keeps is a number of milliseconds and of bytes');
     }
-    return this.registry.put({ name: spec.name, type: spec.type ?? 'MIXED', queues, retention });
+    const { name, type = 'MIXED', priorityFrom } = spec;
+    return this.registry.put({ name, type, queues, retention, ...(priorityFrom !== undefined && { priorityFrom }) });
   }
 
   /**
@@ -78,6 +80,16 @@ export class Topics {
     checkTopicName(name);
     if (!this.options.autoCreate && !isDeadLetterTopic(name)) throw topicNotFound(name);
     return this.put({ name, ...this.defaults(name) });
+  }
+
+  /**
+   * Gives the topic a message queue for each level of priority.
+   * @throws BrokerError TOPIC_NOT_FOUND
+   */
+  async addPriorities(name: string): Promise<TopicSpec> {
+    const spec = this.registry.get(name);
+    if (spec?.priorityFrom === undefined) throw topicNotFound(name);
+    return this.registry.put({ ...spec, queues: Math.max(spec.queues, PRIORITY_MAX - spec.priorityFrom + 1) });
   }
 
   /** What routes say of a topic that is not there yet. */

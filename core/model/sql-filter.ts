@@ -1,5 +1,6 @@
 import type { Message } from './message.ts';
 import type { MessageView } from './message-view.ts';
+import { DEFAULT_PRIORITY } from './priority.ts';
 import { sqlError } from './sql-filter-lexer.ts';
 import { parseSql } from './sql-filter-parser.ts';
 import { TypedText, type Condition, type SqlProperties, type SqlValue } from './sql-filter-values.ts';
@@ -57,9 +58,6 @@ class MessageProperties implements SqlProperties {
     return (this.view ??= this.read?.());
   }
 }
-
-/** Jakarta Messaging 3.4.10: what a message without a priority has. */
-const DEFAULT_PRIORITY = 4;
 
 class JmsProperties extends MessageProperties {
   override get(name: string): SqlValue {

@@ -23,6 +23,12 @@ export interface TopicSpec {
   /** Number of message queues. */
   readonly queues: number;
   readonly retention: Retention;
+  /**
+   * Where it is given, each message queue is a level of priority, and receives take from the last one first: queue 0 has
+   * messages of this priority, of a lower one and of none, queue i those of `priorityFrom + i`, the last all above. A topic with one
+   * queue gets the others with the first message that needs them.
+   */
+  readonly priorityFrom?: number;
 }
 
 /** RocketMQ: fileReservedTime 72 h. */

@@ -2,7 +2,7 @@ import t from 'tap';
 import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import type { DeliveryState, Filter } from '../../adapters/amqp/v1/codec/performatives.ts';
 import { targetOf } from '../helpers/amqp-client.ts';
-import { readMessage, str, time, uint } from '../helpers/amqp-messages.ts';
+import { bytesOf, readMessage, str, time, uint } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer, textOf, type NodeClient } from '../helpers/amqp-node-server.ts';
 import { settled } from '../helpers/manual-clock.ts';
 
@@ -18,6 +18,13 @@ function selector(expression: string, name = 'sel'): ReadonlyMap<string, Filter>
 function count(payload: Buffer): number {
   const [, , , , deliveryCount] = readMessage(payload).header;
   return deliveryCount?.type === 'uint' ? deliveryCount.value : 0;
+}
+
+/** A header section; empty where there is nothing to say. */
+function priorityHeader(priority: number | undefined): Buffer {
+  if (priority === undefined) return Buffer.alloc(0);
+  const value = { type: 'ubyte', value: priority } as const;
+  return bytesOf([['header', { type: 'list', value: [{ type: 'null' }, value] }]]);
 }
 
 /** A link 0 that sends to the queue and a link 1 that receives from it. */
@@ -207,6 +214,67 @@ t.test('credit: drained with and without messages, while waiting, and taken back
   await one.receiver(2, '/queues/q', 1);
   const transfer = await one.transfer();
   t.same([textOf(transfer), transfer.handle, count(transfer.payload)], ['d', 2, 0]);
+});
+
+t.test('message groups stay in order over several receivers, all else is shared', async (t) => {
+  const { client } = await startNodeServer(t);
+  const [one, two] = [await client('one'), await client('two')];
+  await one.sender(0, '/queues/q');
+  const sent = [['a1', 'a'], ['b1', 'b'], ['x'], ['a2', 'a'], ['y']] as const;
+  for (const [text, groupId] of sent) {
+    await one.send(0, messageOf(text, groupId === undefined ? {} : { groupId: str(groupId) }));
+  }
+  await one.receiver(1, '/queues/q', 1);
+  const first = await one.transfer();
+  t.equal(textOf(first), 'a1');
+  await two.receiver(1, '/queues/q', 10);
+  const others = await two.raw.many('transfer', 3);
+  t.same(others.map(textOf), ['b1', 'x', 'y'], 'a2 waits until a1 has its outcome');
+  two.raw.disposition(others[0]!.deliveryId!, others.at(-1)!.deliveryId);
+  await two.raw.seen();
+  t.same(two.raw.kinds(), []);
+  one.raw.disposition(first.deliveryId!, first.deliveryId, { state: FAILED });
+  const again = await two.raw.many('transfer', 2);
+  t.same(
+    again.map((transfer) => [textOf(transfer), count(transfer.payload)]),
+    [
+      ['a1', 1],
+      ['a2', 0],
+    ],
+    'the group goes on with who asks next, at its oldest message',
+  );
+  two.raw.destroy();
+  one.credit(1, 5, 1);
+  t.same(await one.texts(2), ['a1', 'a2']);
+});
+
+t.test('a higher priority overtakes, message groups keep their order', async (t) => {
+  const { client, broker } = await startNodeServer(t);
+  const [one, two] = [await client('one'), await client('two')];
+  await one.sender(0, '/queues/q');
+  const send = (text: string, priority?: number, groupId?: string) =>
+    one.send(0, Buffer.concat([priorityHeader(priority), messageOf(text, groupId ? { groupId: str(groupId) } : {})]));
+  for (const text of ['a', 'b']) await send(text);
+  await send('low', 0);
+  t.equal(broker.topics.get('q')?.queues, 1, 'nobody needs more');
+  // In one turn: what comes first makes the topic ready for all of them.
+  await Promise.all([send('nine 1', 9), send('five', 5), send('nine 2', 9), send('c'), send('beyond', 200)]);
+  await send('g1', 4, 'g');
+  await send('g2', 9, 'g');
+  t.equal(broker.topics.get('q')?.queues, 6);
+  const all = ['nine 1', 'nine 2', 'beyond', 'five', 'a', 'b', 'low', 'c', 'g1', 'g2'];
+  await one.receiver(1, '/queues/q', 0, { distributionMode: 'copy' });
+  await two.receiver(1, '/queues/q', 10);
+  const got = await two.raw.many('transfer', 10);
+  t.same(got.map(textOf), all);
+  t.same(readMessage(got[0]!.payload).header[1], { type: 'ubyte', value: 9 });
+  one.credit(1, 10);
+  t.same(await one.texts(10), all, 'a browser sees them so, too');
+  await send('nine 3', 9);
+  two.raw.disposition(got[0]!.deliveryId!, got.at(-1)!.deliveryId);
+  await two.raw.seen();
+  two.credit(1, 5, 10);
+  t.same(await two.texts(1), ['nine 3']);
 });
 
 t.test('links of one session share its window and its messages in order', async (t) => {

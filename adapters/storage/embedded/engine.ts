@@ -116,8 +116,21 @@ export class EmbeddedEngine implements MessageEngine {
     const serials = known?.queues.map(({ serial }) => serial) ?? [];
     if (known !== undefined && isSame(known.spec, spec)) return;
     while (serials.length < spec.queues) serials.push(this.state.nextSerial());
-    await this.journal.writeDurably({ type: 'topic', spec, serials });
+    const before = known?.queues.length ?? 0;
+    this.journal.write({ type: 'topic', spec, serials });
+    if (before > 0) this.joinNewQueues(spec.name, before);
+    return this.journal.durable();
   }
+
+  /** Whoever reads the topic reads all that is ever in its new queues, and what is there stays until then. */
+  private joinNewQueues(topic: string, before: number): void {
+    const { queues } = this.state.topics.get(topic)!;
+    for (const group of this.state.groups.values()) {
+      const isReader = queues.some((queue, i) => i < before && group.consumptions.has(queue.serial));
+      if (isReader) for (const queue of queues.slice(before)) this.receiver.join(group, queue, 0);
+    }
+  }
+
   deleteTopic(name: string): Promise<void> {
     const error = new BrokerError('TOPIC_NOT_FOUND', `the topic ${name} was deleted`);
     this.parked.endSource(sourceKey({ kind: 'topic', topic: name }), error);

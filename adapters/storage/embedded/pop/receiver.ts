@@ -59,9 +59,10 @@ export class Receiver implements Pop {
     if (repeated.length > 0 || this.loading !== undefined) return repeated;
     const deliveries: Delivery[] = [];
     const start = this.rotation++;
+    const hasPriorities = this.hasPriorities(request.source);
     let bytes = 0;
     for (let i = 0; i < queues.length && deliveries.length < request.max && bytes < request.bytesMax; i++) {
-      const queue = queues[(start + i) % queues.length]!;
+      const queue = queues[hasPriorities ? queues.length - 1 - i : (start + i) % queues.length]!;
       bytes += this.lease(group, queue, request, request.bytesMax - bytes, deliveries);
     }
     return deliveries;
@@ -94,6 +95,10 @@ export class Receiver implements Pop {
     if (queue === undefined)
       throw new BrokerError('TOPIC_NOT_FOUND', `topic ${source.topic} has no queue ${source.queue}`);
     return [queue];
+  }
+
+  private hasPriorities(source: Source): boolean {
+    return source.kind === 'topic' && this.ports.state.topics.get(source.topic)?.spec.priorityFrom !== undefined;
   }
 
   /** The group's progress in the queue, begun now if need be. */
