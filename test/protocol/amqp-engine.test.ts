@@ -844,6 +844,67 @@ t.test('incoming: a receiver that settles second, mixed with presettled', async 
   t.same(client.kinds(), []);
 });
 
+t.test('incoming: a delivery says itself who settles first', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.sender('q', { receiverSettleMode: 1 });
+  const { target } = nodes;
+  client.transfer({ deliveryId: 0, receiverSettleMode: 0 }, BODY);
+  client.transfer({ deliveryId: 1 }, BODY);
+  client.transfer({ deliveryId: 2, receiverSettleMode: 1 }, BODY);
+  // In several transfers the last word counts, wherever it stands.
+  client.transfer({ deliveryId: 3, more: true, receiverSettleMode: 1 }, BODY.subarray(0, 3));
+  client.transfer({ receiverSettleMode: 0, more: true });
+  client.transfer({}, BODY.subarray(3));
+  client.transfer({ deliveryId: 4, more: true, receiverSettleMode: 0 });
+  client.transfer({ deliveryId: 4, aborted: true });
+  client.transfer({ deliveryId: 5, settled: true, receiverSettleMode: 0 }, BODY);
+  client.transfer({ deliveryId: 6 }, BODY);
+  await client.seen();
+  t.same(
+    target.deliveries.map(({ deliveryId }) => deliveryId),
+    [0, 1, 2, 3, 5, 6],
+  );
+  for (const id of [6, 3, 2, 1, 0]) target.link.answer(id, ACCEPTED);
+  const answers = await client.many('disposition', 5);
+  t.same(
+    answers.map(({ first, last, settled }) => [first, last, settled]),
+    [
+      [6, 6, false],
+      [3, 3, true],
+      [2, 2, false],
+      [1, 1, false],
+      [0, 0, true],
+    ],
+  );
+});
+
+t.test('incoming: no delivery is settled second on a link that settles first', async (t) => {
+  const { nodes, client } = await start(t);
+  const second = { receiverSettleMode: 1 } as const;
+  await client.sender('q');
+  client.transfer({ deliveryId: 0, receiverSettleMode: 0 }, BODY);
+  client.transfer({ deliveryId: 1, settled: true, ...second }, BODY);
+  client.transfer({ deliveryId: 2, more: true, ...second });
+  client.transfer({ settled: true }, BODY);
+  client.transfer({ deliveryId: 3, more: true, ...second });
+  client.transfer({ aborted: true });
+  await client.seen();
+  t.equal(nodes.target.deliveries.length, 3, 'of a settled or aborted one it means nothing');
+  nodes.target.link.answer(0, ACCEPTED);
+  t.match(await client.next('disposition'), { first: 0, settled: true });
+  client.transfer({ deliveryId: 4, ...second }, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:invalid-field');
+  t.equal(nodes.target.deliveries.length, 3);
+
+  await client.sender('q', { name: 'other', handle: 1 });
+  client.transfer({ handle: 1, deliveryId: 5, more: true, ...second });
+  client.transfer({ handle: 1 }, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:invalid-field');
+  t.equal(nodes.target.deliveries.length, 0);
+  client.transfer({ handle: 1, deliveryId: 6, receiverSettleMode: 2 as 1 }, BODY);
+  t.equal((await client.next('close')).error?.condition, 'amqp:invalid-field', 'there is no such mode');
+});
+
 t.test('a fault of a node ends its link alone, and is logged', async (t) => {
   const nodes = new TestNodes();
   const logged: string[] = [];
@@ -1015,7 +1076,7 @@ t.test('outgoing: drains of all kinds', async (t) => {
   t.equal(source.drains, 0);
   // The node takes its time, and there is more credit meanwhile.
   source.drainsAtOnce = false;
-  source.link.available(3);
+  source.onAvailable = () => 3;
   client.flow({ handle: 0, deliveryCount: 0, linkCredit: 5, drain: true });
   client.flow({ handle: 0, deliveryCount: 0, linkCredit: 7, drain: true, echo: true });
   t.match(await client.next('flow'), { deliveryCount: 0, linkCredit: 7, available: 3, drain: true });
@@ -1041,6 +1102,81 @@ t.test('outgoing: drains of all kinds', async (t) => {
   client.flow({ handle: 0, deliveryCount: 7, linkCredit: 1 });
   await client.seen();
   t.equal(source.link.room, 0);
+});
+
+t.test('outgoing: how many messages wait is told to who asks', async (t) => {
+  const { nodes, client } = await start(t);
+  // Asked behind the attach, and before its answer.
+  client.send(attachFrame({ role: 'receiver', source: sourceOf('late') }));
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 0, echo: true });
+  await client.seen();
+  nodes.onSource = (source) => (source.onAvailable = () => 7);
+  nodes.letOpen();
+  await client.next('attach');
+  t.match(await client.next('flow'), { handle: 0, deliveryCount: 0, linkCredit: 0, available: 7, drain: false });
+  const { source } = nodes;
+  let counted = 0;
+  source.onAvailable = () => ++counted;
+  // Not without being asked, whatever else is said.
+  source.put('a', 'b');
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 1 });
+  await client.next('transfer');
+  client.flow({ handle: 0, deliveryCount: 1, linkCredit: 0 });
+  client.disposition(0);
+  await client.seen();
+  t.equal(counted, 0);
+  // A drain says that nothing waits, where something would have been sent.
+  client.flow({ handle: 0, deliveryCount: 1, linkCredit: 1, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: undefined, drain: true });
+  client.flow({ handle: 0, deliveryCount: 2, linkCredit: 3, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 5, linkCredit: 0, available: 0, drain: true });
+  t.equal(counted, 0);
+  client.flow({ handle: 0, deliveryCount: 5, linkCredit: 0, drain: true, echo: true });
+  t.match(await client.next('flow'), { deliveryCount: 5, linkCredit: 0, available: 1, drain: true });
+});
+
+t.test('outgoing: counting what waits may take its time', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q');
+  const { source } = nodes;
+  const counts: ((count: number) => void)[] = [];
+  source.onAvailable = () => new Promise((resolve) => counts.push(resolve));
+  const ask = (deliveryCount: number, linkCredit: number): void =>
+    client.flow({ handle: 0, deliveryCount, linkCredit, echo: true });
+  for (let i = 0; i < 100; i++) ask(0, 0);
+  ask(0, 2);
+  source.put('a', 'b', 'c');
+  await client.many('transfer', 2);
+  await client.seen();
+  t.same([counts.length, client.kinds()], [1, []]);
+  counts[0]!(3);
+  // As it is when it is said: behind two messages.
+  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: 3 });
+  await client.seen();
+  t.equal(counts.length, 2, 'all that asked meanwhile get one more answer');
+  counts[1]!(1);
+  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: 1 });
+  await client.seen();
+  t.same([counts.length, client.kinds()], [2, []]);
+
+  const faults: (() => number | Promise<number>)[] = [
+    () => {
+      throw new Error('a fault of the node');
+    },
+    () => Promise.reject(new Error('a fault of what it asks')),
+  ];
+  for (const fault of faults) {
+    source.onAvailable = fault;
+    ask(2, 0);
+    t.match(await client.next('flow'), { deliveryCount: 2, available: undefined }, 'answered all the same');
+  }
+  source.onAvailable = () => new Promise((resolve) => counts.push(resolve));
+  ask(2, 0);
+  await client.detach();
+  counts[2]!(1);
+  await settled();
+  await client.seen();
+  t.same(client.kinds(), [], 'who has gone is told nothing');
 });
 
 t.test('outgoing: who is gone leaves what it had', async (t) => {
