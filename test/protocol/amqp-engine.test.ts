@@ -797,6 +797,71 @@ t.test('incoming: messages in several transfers, up to the limit', async (t) => 
   t.equal(nodes.target.deliveries.length, 1);
 });
 
+t.test(
+  'incoming: deliveries of several links mixed, and one that its link does not live to see the end of',
+  async (t) => {
+    const { nodes, client } = await start(t, { assemblyBytesMax: 120_000 });
+    await client.sender('q', { name: 'a', handle: 0 });
+    await client.sender('q', { name: 'b', handle: 1 });
+    const [a, b] = nodes.targets;
+    client.transfer({ handle: 0, deliveryId: 0, more: true }, BODY.subarray(0, 2));
+    client.transfer({ handle: 1, deliveryId: 1, more: true }, BODY.subarray(0, 4));
+    client.transfer({ handle: 0, more: true }, BODY.subarray(2, 4));
+    client.transfer({ handle: 1 }, BODY.subarray(4));
+    client.transfer({ handle: 1, deliveryId: 2 }, BODY);
+    client.transfer({ handle: 0, deliveryId: 0 }, BODY.subarray(4));
+    await client.seen();
+    const seen = [a, b].map((target) => target!.deliveries.map(({ deliveryId, payload }) => [deliveryId, payload]));
+    t.same(seen, [
+      [[0, BODY]],
+      [
+        [1, BODY],
+        [2, BODY],
+      ],
+    ]);
+    // Its memory is free again, whatever ends the link.
+    const large = Buffer.alloc(50_000);
+    for (let deliveryId = 3; deliveryId < 9; deliveryId++) {
+      client.transfer({ handle: 0, deliveryId, more: true }, large);
+      t.equal((await client.detach({ handle: 0, closed: deliveryId % 2 === 0 })).error, undefined);
+      t.match(await client.sender('q', { name: 'a', handle: 0 }), { linkCredit: 100, deliveryCount: 0 });
+    }
+    client.transfer({ handle: 0, deliveryId: 9 }, BODY);
+    await client.seen();
+    t.same(
+      nodes.targets.map(({ deliveries }) => deliveries.length),
+      [1, 2, 0, 0, 0, 0, 0, 1],
+    );
+  },
+);
+
+t.test('incoming: what is settled gets no answer, whatever the link was for', async (t) => {
+  const { nodes, client } = await start(t);
+  let deliveryId = 0;
+  nodes.onTarget = (target) => {
+    target.onDelivery = (delivery) => {
+      if (!delivery.settled) target.link.answer(delivery.deliveryId, ACCEPTED);
+    };
+  };
+  for (const senderSettleMode of [0, 1, 2] as const) {
+    await client.sender('q', { senderSettleMode });
+    client.transfer({ deliveryId: deliveryId++, settled: true }, BODY);
+    client.transfer({ deliveryId: deliveryId++ }, BODY);
+    t.match(await client.next('disposition'), { first: deliveryId - 1, settled: true, state: ACCEPTED });
+    // The sender settles what it has not heard of yet.
+    nodes.target.onDelivery = () => {};
+    client.transfer({ deliveryId }, BODY);
+    client.disposition(deliveryId, deliveryId, { role: 'sender' });
+    await client.seen();
+    nodes.target.link.answer(deliveryId++, ACCEPTED);
+    client.flow({ handle: 0, deliveryCount: 3, linkCredit: 97, echo: true });
+    t.match(await client.next('flow', ({ handle }) => handle === 0), { deliveryCount: 3, linkCredit: 97 });
+    t.equal(nodes.target.deliveries.length, 3);
+    await client.detach();
+    client.received.length = 0;
+  }
+});
+
 t.test('incoming: credit follows the answers, unless it is withheld', async (t) => {
   const { nodes, client } = await start(t);
   nodes.creditMax = 10;
@@ -1125,14 +1190,14 @@ t.test('outgoing: how many messages wait is told to who asks', async (t) => {
   client.disposition(0);
   await client.seen();
   t.equal(counted, 0);
-  // A drain says that nothing waits, where something would have been sent.
+  // A drain asks, too; where credit is left nothing waits.
   client.flow({ handle: 0, deliveryCount: 1, linkCredit: 1, drain: true });
-  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: undefined, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: 1, drain: true });
   client.flow({ handle: 0, deliveryCount: 2, linkCredit: 3, drain: true });
   t.match(await client.next('flow'), { deliveryCount: 5, linkCredit: 0, available: 0, drain: true });
-  t.equal(counted, 0);
+  t.equal(counted, 1);
   client.flow({ handle: 0, deliveryCount: 5, linkCredit: 0, drain: true, echo: true });
-  t.match(await client.next('flow'), { deliveryCount: 5, linkCredit: 0, available: 1, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 5, linkCredit: 0, available: 2, drain: true });
 });
 
 t.test('outgoing: counting what waits may take its time', async (t) => {
@@ -1149,6 +1214,8 @@ t.test('outgoing: counting what waits may take its time', async (t) => {
   await client.many('transfer', 2);
   await client.seen();
   t.same([counts.length, client.kinds()], [1, []]);
+  client.flow({ handle: 0, deliveryCount: 2, linkCredit: 0, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 2, drain: true, available: undefined }, 'a drain is not held up');
   counts[0]!(3);
   // As it is when it is said: behind two messages.
   t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: 3 });

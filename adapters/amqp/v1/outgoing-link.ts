@@ -112,10 +112,11 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   drained(): void {
     this.isDrainTold = false;
     if (!this.credit.isDraining || this.phase !== 'attached') return;
-    // There is credit left when nothing waits. Else nobody knows, and a drain is not worth a count: some clients drain for each message.
-    const available = this.credit.credit > 0 ? 0 : undefined;
+    const { credit } = this.credit;
     this.credit.drained();
-    this.writeFlow(true, available);
+    // Where credit is left, nothing waits.
+    if (credit > 0) this.writeFlow(true, 0);
+    else this.report(true);
   }
 
   /** The client's verdict on one message. */
@@ -173,30 +174,37 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   private serve(isEchoed: boolean): void {
     const { credit, isDraining } = this.credit;
     // AMQP 2.6.7: a drain is answered in any case; without credit there is nothing to give back.
-    if (isEchoed) this.echo();
-    else if (isDraining && credit === 0) this.drained();
+    if (isDraining && credit === 0) this.drained();
+    else if (isEchoed) this.report(false);
     if (!this.credit.isDraining) this.isDrainTold = false;
     // Where there is credit and no room yet, what is there can still be sent when there is: so the drain waits, too.
     else if (!this.isDrainTold && this.room > 0) this.drain();
     this.ready();
   }
 
-  /** AMQP 2.7.4: says how it is, for a client that asks. One more answer goes to all that ask while messages are counted. */
-  private echo(): void {
-    this.isEchoDue = this.isCounting;
-    if (this.isCounting) return;
+  /**
+   * AMQP 2.7.4: says how it is and how many messages wait, to a client that asks. All that ask while these are counted get one
+   * more answer; a drain does not wait for that.
+   */
+  private report(isDrained: boolean): void {
+    if (this.isCounting) {
+      if (isDrained) this.writeFlow(true, undefined);
+      else this.isEchoDue = true;
+      return;
+    }
     let available: number | Promise<number> | undefined;
     try {
       available = this.node!.available();
     } catch (error) {
       this.session.logFailure(error, this.name);
     }
-    if (typeof available === 'object') void this.echoCounted(available);
-    else this.writeFlow(this.credit.isDraining, available);
+    if (typeof available === 'object') void this.reportCounted(available, isDrained);
+    else this.writeFlow(isDrained || this.credit.isDraining, available);
   }
 
-  private async echoCounted(counting: Promise<number>): Promise<void> {
+  private async reportCounted(counting: Promise<number>, isDrained: boolean): Promise<void> {
     this.isCounting = true;
+    this.isEchoDue = false;
     let available: number | undefined;
     try {
       available = await counting;
@@ -206,8 +214,8 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     }
     this.isCounting = false;
     if (this.phase !== 'attached') return;
-    this.writeFlow(this.credit.isDraining, available);
-    if (this.isEchoDue) this.echo();
+    this.writeFlow(isDrained || this.credit.isDraining, available);
+    if (this.isEchoDue) this.report(false);
   }
 
   private drain(): void {
