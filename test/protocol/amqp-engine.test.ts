@@ -28,6 +28,7 @@ import { settled } from '../helpers/manual-clock.ts';
 import { Random, seeds } from '../helpers/random.ts';
 import { ScramClient } from '../helpers/scram-client.ts';
 import { SILENT } from '../helpers/silent-logger.ts';
+import { streamPair } from '../helpers/stream-pair.ts';
 
 /**
  * The protocol engine against a raw client: frames in, frames out, with nodes of the test behind it. The tests of the first
@@ -1313,6 +1314,32 @@ t.test('a client that does not read gets no more, and is not read', async (t) =>
   await server.clock.advance(11_000);
   await gone;
   t.match(stuckSource.left, { isClean: false });
+});
+
+t.test('a connection is written to once in a turn of the event loop, however much there is to say', async (t) => {
+  const { nodes, server } = await start(t);
+  const [ours, theirs] = streamPair();
+  server.adapter.handleConnection({ stream: ours, remoteAddress: '' });
+  const client = RawAmqpClient.over(theirs);
+  client.header('amqp');
+  client.send(openFrame(), beginFrame());
+  await client.next('begin');
+  t.equal(ours.writes, 1, 'header, open and begin');
+  await client.receiver('q', 0, { handle: 0 });
+  await client.sender('q', { name: 'other', handle: 1 });
+  const { source, target } = nodes;
+  target.onDelivery = ({ deliveryId }) => target.link.answer(deliveryId, deliveryId % 2 === 0 ? ACCEPTED : RELEASED);
+  source.put(...Array.from({ length: 500 }, () => Buffer.alloc(1000)));
+  const before = ours.writes;
+  client.write(
+    ...Array.from({ length: 80 }, (_, deliveryId) => transferFrame({ handle: 1, deliveryId }, BODY)),
+    encodeFrame(0, flowFrame({ handle: 0, deliveryCount: 0, linkCredit: 500, echo: true })),
+  );
+  await client.many('transfer', 500);
+  await client.many('disposition', 80);
+  t.match(await client.next('flow', ({ handle }) => handle === 0), { available: 500 });
+  t.equal(ours.writes - before, 1, 'half a megabyte, 80 answers, credit');
+  await client.close();
 });
 
 t.test('everything in one packet, without SASL', async (t) => {
