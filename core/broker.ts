@@ -16,6 +16,7 @@ import type { Source } from './model/topic.ts';
 import type {
   Delivery,
   GroupState,
+  OffsetRange,
   MessageEngine,
   OutgoingMessage,
   Placed,
@@ -296,6 +297,11 @@ export class Broker {
    */
   async read(source: Source, from: number, max: number, bytesMax: number): Promise<ReadResult> {
     return this.ports.engine.read(source, from, max, bytesMax);
+  }
+
+  /** What of a source is stored and visible. @throws BrokerError TOPIC_NOT_FOUND */
+  offsets(source: Source): Promise<OffsetRange> {
+    return this.ports.engine.offsets(source);
   }
 
   /** Told when something became visible in the source, until disposed. */

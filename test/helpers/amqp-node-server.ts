@@ -128,6 +128,12 @@ export class NodeClient {
     return outcome?.kind === 'rejected' ? outcome.error?.condition : outcome?.kind;
   }
 
+  /** How many messages wait, as the gateway says to who asks, on a link that has received `before` messages. */
+  async available(handle: number, before = 0): Promise<number | undefined> {
+    this.raw.flow({ handle, deliveryCount: before, linkCredit: 0, echo: true });
+    return (await this.raw.next('flow', (flow) => flow.handle !== undefined)).available;
+  }
+
   nextId(): number {
     return this.deliveryId++;
   }

@@ -68,6 +68,8 @@ export class TestSource implements SourceNode {
   drains = 0;
   /** Answers drains at once. */
   drainsAtOnce = true;
+  /** What it says waits. */
+  onAvailable: () => number | Promise<number> = () => this.queue.length;
   left: { closed: boolean; isClean: boolean; unsettled: readonly unknown[] } | undefined;
   onPull: () => void = () => {};
 
@@ -97,6 +99,10 @@ export class TestSource implements SourceNode {
     this.drains++;
     this.pull();
     if (this.drainsAtOnce) this.link.drained();
+  }
+
+  available(): number | Promise<number> {
+    return this.onAvailable();
   }
 
   outcome(kept: unknown, state: DeliveryState | undefined): void {

@@ -1,8 +1,10 @@
 import { Duplex } from 'node:stream';
 
 /** One end of a connection in memory. */
-class StreamEnd extends Duplex {
+export class StreamEnd extends Duplex {
   peer!: StreamEnd;
+  /** How often it was written to, as the operating system would count. */
+  writes = 0;
 
   constructor() {
     super({ allowHalfOpen: false });
@@ -11,8 +13,15 @@ class StreamEnd extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: () => void): void {
+    this.writes++;
     // The writer uses its chunk again.
     this.peer.push(Buffer.from(chunk));
+    written();
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], written: () => void): void {
+    this.writes++;
+    this.peer.push(Buffer.concat(chunks.map(({ chunk }) => chunk)));
     written();
   }
 
@@ -28,7 +37,7 @@ class StreamEnd extends Duplex {
 }
 
 /** Two ends of a connection that needs no operating system. */
-export function streamPair(): readonly [Duplex, Duplex] {
+export function streamPair(): readonly [StreamEnd, StreamEnd] {
   const [one, other] = [new StreamEnd(), new StreamEnd()];
   one.peer = other;
   other.peer = one;

@@ -28,6 +28,7 @@ import { settled } from '../helpers/manual-clock.ts';
 import { Random, seeds } from '../helpers/random.ts';
 import { ScramClient } from '../helpers/scram-client.ts';
 import { SILENT } from '../helpers/silent-logger.ts';
+import { streamPair } from '../helpers/stream-pair.ts';
 
 /**
  * The protocol engine against a raw client: frames in, frames out, with nodes of the test behind it. The tests of the first
@@ -797,6 +798,71 @@ t.test('incoming: messages in several transfers, up to the limit', async (t) => 
   t.equal(nodes.target.deliveries.length, 1);
 });
 
+t.test(
+  'incoming: deliveries of several links mixed, and one that its link does not live to see the end of',
+  async (t) => {
+    const { nodes, client } = await start(t, { assemblyBytesMax: 120_000 });
+    await client.sender('q', { name: 'a', handle: 0 });
+    await client.sender('q', { name: 'b', handle: 1 });
+    const [a, b] = nodes.targets;
+    client.transfer({ handle: 0, deliveryId: 0, more: true }, BODY.subarray(0, 2));
+    client.transfer({ handle: 1, deliveryId: 1, more: true }, BODY.subarray(0, 4));
+    client.transfer({ handle: 0, more: true }, BODY.subarray(2, 4));
+    client.transfer({ handle: 1 }, BODY.subarray(4));
+    client.transfer({ handle: 1, deliveryId: 2 }, BODY);
+    client.transfer({ handle: 0, deliveryId: 0 }, BODY.subarray(4));
+    await client.seen();
+    const seen = [a, b].map((target) => target!.deliveries.map(({ deliveryId, payload }) => [deliveryId, payload]));
+    t.same(seen, [
+      [[0, BODY]],
+      [
+        [1, BODY],
+        [2, BODY],
+      ],
+    ]);
+    // Its memory is free again, whatever ends the link.
+    const large = Buffer.alloc(50_000);
+    for (let deliveryId = 3; deliveryId < 9; deliveryId++) {
+      client.transfer({ handle: 0, deliveryId, more: true }, large);
+      t.equal((await client.detach({ handle: 0, closed: deliveryId % 2 === 0 })).error, undefined);
+      t.match(await client.sender('q', { name: 'a', handle: 0 }), { linkCredit: 100, deliveryCount: 0 });
+    }
+    client.transfer({ handle: 0, deliveryId: 9 }, BODY);
+    await client.seen();
+    t.same(
+      nodes.targets.map(({ deliveries }) => deliveries.length),
+      [1, 2, 0, 0, 0, 0, 0, 1],
+    );
+  },
+);
+
+t.test('incoming: what is settled gets no answer, whatever the link was for', async (t) => {
+  const { nodes, client } = await start(t);
+  let deliveryId = 0;
+  nodes.onTarget = (target) => {
+    target.onDelivery = (delivery) => {
+      if (!delivery.settled) target.link.answer(delivery.deliveryId, ACCEPTED);
+    };
+  };
+  for (const senderSettleMode of [0, 1, 2] as const) {
+    await client.sender('q', { senderSettleMode });
+    client.transfer({ deliveryId: deliveryId++, settled: true }, BODY);
+    client.transfer({ deliveryId: deliveryId++ }, BODY);
+    t.match(await client.next('disposition'), { first: deliveryId - 1, settled: true, state: ACCEPTED });
+    // The sender settles what it has not heard of yet.
+    nodes.target.onDelivery = () => {};
+    client.transfer({ deliveryId }, BODY);
+    client.disposition(deliveryId, deliveryId, { role: 'sender' });
+    await client.seen();
+    nodes.target.link.answer(deliveryId++, ACCEPTED);
+    client.flow({ handle: 0, deliveryCount: 3, linkCredit: 97, echo: true });
+    t.match(await client.next('flow', ({ handle }) => handle === 0), { deliveryCount: 3, linkCredit: 97 });
+    t.equal(nodes.target.deliveries.length, 3);
+    await client.detach();
+    client.received.length = 0;
+  }
+});
+
 t.test('incoming: credit follows the answers, unless it is withheld', async (t) => {
   const { nodes, client } = await start(t);
   nodes.creditMax = 10;
@@ -842,6 +908,67 @@ t.test('incoming: a receiver that settles second, mixed with presettled', async 
   client.disposition(0, 2, { role: 'sender' });
   await client.seen();
   t.same(client.kinds(), []);
+});
+
+t.test('incoming: a delivery says itself who settles first', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.sender('q', { receiverSettleMode: 1 });
+  const { target } = nodes;
+  client.transfer({ deliveryId: 0, receiverSettleMode: 0 }, BODY);
+  client.transfer({ deliveryId: 1 }, BODY);
+  client.transfer({ deliveryId: 2, receiverSettleMode: 1 }, BODY);
+  // In several transfers the last word counts, wherever it stands.
+  client.transfer({ deliveryId: 3, more: true, receiverSettleMode: 1 }, BODY.subarray(0, 3));
+  client.transfer({ receiverSettleMode: 0, more: true });
+  client.transfer({}, BODY.subarray(3));
+  client.transfer({ deliveryId: 4, more: true, receiverSettleMode: 0 });
+  client.transfer({ deliveryId: 4, aborted: true });
+  client.transfer({ deliveryId: 5, settled: true, receiverSettleMode: 0 }, BODY);
+  client.transfer({ deliveryId: 6 }, BODY);
+  await client.seen();
+  t.same(
+    target.deliveries.map(({ deliveryId }) => deliveryId),
+    [0, 1, 2, 3, 5, 6],
+  );
+  for (const id of [6, 3, 2, 1, 0]) target.link.answer(id, ACCEPTED);
+  const answers = await client.many('disposition', 5);
+  t.same(
+    answers.map(({ first, last, settled }) => [first, last, settled]),
+    [
+      [6, 6, false],
+      [3, 3, true],
+      [2, 2, false],
+      [1, 1, false],
+      [0, 0, true],
+    ],
+  );
+});
+
+t.test('incoming: no delivery is settled second on a link that settles first', async (t) => {
+  const { nodes, client } = await start(t);
+  const second = { receiverSettleMode: 1 } as const;
+  await client.sender('q');
+  client.transfer({ deliveryId: 0, receiverSettleMode: 0 }, BODY);
+  client.transfer({ deliveryId: 1, settled: true, ...second }, BODY);
+  client.transfer({ deliveryId: 2, more: true, ...second });
+  client.transfer({ settled: true }, BODY);
+  client.transfer({ deliveryId: 3, more: true, ...second });
+  client.transfer({ aborted: true });
+  await client.seen();
+  t.equal(nodes.target.deliveries.length, 3, 'of a settled or aborted one it means nothing');
+  nodes.target.link.answer(0, ACCEPTED);
+  t.match(await client.next('disposition'), { first: 0, settled: true });
+  client.transfer({ deliveryId: 4, ...second }, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:invalid-field');
+  t.equal(nodes.target.deliveries.length, 3);
+
+  await client.sender('q', { name: 'other', handle: 1 });
+  client.transfer({ handle: 1, deliveryId: 5, more: true, ...second });
+  client.transfer({ handle: 1 }, BODY);
+  t.equal((await client.next('detach')).error?.condition, 'amqp:invalid-field');
+  t.equal(nodes.target.deliveries.length, 0);
+  client.transfer({ handle: 1, deliveryId: 6, receiverSettleMode: 2 as 1 }, BODY);
+  t.equal((await client.next('close')).error?.condition, 'amqp:invalid-field', 'there is no such mode');
 });
 
 t.test('a fault of a node ends its link alone, and is logged', async (t) => {
@@ -1015,7 +1142,7 @@ t.test('outgoing: drains of all kinds', async (t) => {
   t.equal(source.drains, 0);
   // The node takes its time, and there is more credit meanwhile.
   source.drainsAtOnce = false;
-  source.link.available(3);
+  source.onAvailable = () => 3;
   client.flow({ handle: 0, deliveryCount: 0, linkCredit: 5, drain: true });
   client.flow({ handle: 0, deliveryCount: 0, linkCredit: 7, drain: true, echo: true });
   t.match(await client.next('flow'), { deliveryCount: 0, linkCredit: 7, available: 3, drain: true });
@@ -1041,6 +1168,83 @@ t.test('outgoing: drains of all kinds', async (t) => {
   client.flow({ handle: 0, deliveryCount: 7, linkCredit: 1 });
   await client.seen();
   t.equal(source.link.room, 0);
+});
+
+t.test('outgoing: how many messages wait is told to who asks', async (t) => {
+  const { nodes, client } = await start(t);
+  // Asked behind the attach, and before its answer.
+  client.send(attachFrame({ role: 'receiver', source: sourceOf('late') }));
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 0, echo: true });
+  await client.seen();
+  nodes.onSource = (source) => (source.onAvailable = () => 7);
+  nodes.letOpen();
+  await client.next('attach');
+  t.match(await client.next('flow'), { handle: 0, deliveryCount: 0, linkCredit: 0, available: 7, drain: false });
+  const { source } = nodes;
+  let counted = 0;
+  source.onAvailable = () => ++counted;
+  // Not without being asked, whatever else is said.
+  source.put('a', 'b');
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 1 });
+  await client.next('transfer');
+  client.flow({ handle: 0, deliveryCount: 1, linkCredit: 0 });
+  client.disposition(0);
+  await client.seen();
+  t.equal(counted, 0);
+  // A drain asks, too; where credit is left nothing waits.
+  client.flow({ handle: 0, deliveryCount: 1, linkCredit: 1, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: 1, drain: true });
+  client.flow({ handle: 0, deliveryCount: 2, linkCredit: 3, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 5, linkCredit: 0, available: 0, drain: true });
+  t.equal(counted, 1);
+  client.flow({ handle: 0, deliveryCount: 5, linkCredit: 0, drain: true, echo: true });
+  t.match(await client.next('flow'), { deliveryCount: 5, linkCredit: 0, available: 2, drain: true });
+});
+
+t.test('outgoing: counting what waits may take its time', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q');
+  const { source } = nodes;
+  const counts: ((count: number) => void)[] = [];
+  source.onAvailable = () => new Promise((resolve) => counts.push(resolve));
+  const ask = (deliveryCount: number, linkCredit: number): void =>
+    client.flow({ handle: 0, deliveryCount, linkCredit, echo: true });
+  for (let i = 0; i < 100; i++) ask(0, 0);
+  ask(0, 2);
+  source.put('a', 'b', 'c');
+  await client.many('transfer', 2);
+  await client.seen();
+  t.same([counts.length, client.kinds()], [1, []]);
+  client.flow({ handle: 0, deliveryCount: 2, linkCredit: 0, drain: true });
+  t.match(await client.next('flow'), { deliveryCount: 2, drain: true, available: undefined }, 'a drain is not held up');
+  counts[0]!(3);
+  // As it is when it is said: behind two messages.
+  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: 3 });
+  await client.seen();
+  t.equal(counts.length, 2, 'all that asked meanwhile get one more answer');
+  counts[1]!(1);
+  t.match(await client.next('flow'), { deliveryCount: 2, linkCredit: 0, available: 1 });
+  await client.seen();
+  t.same([counts.length, client.kinds()], [2, []]);
+
+  const faults: (() => number | Promise<number>)[] = [
+    () => {
+      throw new Error('a fault of the node');
+    },
+    () => Promise.reject(new Error('a fault of what it asks')),
+  ];
+  for (const fault of faults) {
+    source.onAvailable = fault;
+    ask(2, 0);
+    t.match(await client.next('flow'), { deliveryCount: 2, available: undefined }, 'answered all the same');
+  }
+  source.onAvailable = () => new Promise((resolve) => counts.push(resolve));
+  ask(2, 0);
+  await client.detach();
+  counts[2]!(1);
+  await settled();
+  await client.seen();
+  t.same(client.kinds(), [], 'who has gone is told nothing');
 });
 
 t.test('outgoing: who is gone leaves what it had', async (t) => {
@@ -1110,6 +1314,32 @@ t.test('a client that does not read gets no more, and is not read', async (t) =>
   await server.clock.advance(11_000);
   await gone;
   t.match(stuckSource.left, { isClean: false });
+});
+
+t.test('a connection is written to once in a turn of the event loop, however much there is to say', async (t) => {
+  const { nodes, server } = await start(t);
+  const [ours, theirs] = streamPair();
+  server.adapter.handleConnection({ stream: ours, remoteAddress: '' });
+  const client = RawAmqpClient.over(theirs);
+  client.header('amqp');
+  client.send(openFrame(), beginFrame());
+  await client.next('begin');
+  t.equal(ours.writes, 1, 'header, open and begin');
+  await client.receiver('q', 0, { handle: 0 });
+  await client.sender('q', { name: 'other', handle: 1 });
+  const { source, target } = nodes;
+  target.onDelivery = ({ deliveryId }) => target.link.answer(deliveryId, deliveryId % 2 === 0 ? ACCEPTED : RELEASED);
+  source.put(...Array.from({ length: 500 }, () => Buffer.alloc(1000)));
+  const before = ours.writes;
+  client.write(
+    ...Array.from({ length: 80 }, (_, deliveryId) => transferFrame({ handle: 1, deliveryId }, BODY)),
+    encodeFrame(0, flowFrame({ handle: 0, deliveryCount: 0, linkCredit: 500, echo: true })),
+  );
+  await client.many('transfer', 500);
+  await client.many('disposition', 80);
+  t.match(await client.next('flow', ({ handle }) => handle === 0), { available: 500 });
+  t.equal(ours.writes - before, 1, 'half a megabyte, 80 answers, credit');
+  await client.close();
 });
 
 t.test('everything in one packet, without SASL', async (t) => {

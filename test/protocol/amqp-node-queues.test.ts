@@ -276,6 +276,91 @@ t.test('a higher priority overtakes, message groups keep their order', async (t)
   two.credit(1, 5, 10);
   t.same(await two.texts(1), ['nine 3']);
 });
+t.test('how many messages wait: of a group, a subscription, a browser, a temporary queue', async (t) => {
+  const { client, clock } = await startNodeServer(t, { nodes: { temporary: { messagesMax: 10, bytesMax: 10_000 } } });
+  const one = await client();
+  const two = await client('two');
+  await linked(one, 0);
+  t.equal(await one.available(1), 0);
+  for (const text of ['a', 'b', 'c', 'd']) await one.send(0, text);
+  t.equal(await one.available(1), 4);
+  await two.receiver(1, '/queues/q', 0, { distributionMode: 'copy' });
+  t.equal(await two.available(1), 4);
+  // What is out is not waiting, whoever has it; what came back is.
+  one.credit(1, 3);
+  const [first, second] = await one.raw.many('transfer', 3);
+  t.equal(await one.available(1, 3), 1);
+  one.raw.disposition(first!.deliveryId!, undefined, { state: { kind: 'accepted' } });
+  one.raw.disposition(second!.deliveryId!, undefined, { state: { kind: 'released' } });
+  await one.raw.seen();
+  await clock.advance(0);
+  t.equal(await one.available(1, 3), 2);
+  two.credit(1, 3);
+  await two.raw.many('transfer', 3);
+  t.equal(await two.available(1, 3), 1, 'a browser has seen three');
+  await two.receiver(2, '/queues/q');
+  t.equal(await two.available(2), 2);
+
+  await two.receiver(3, '/topics/t');
+  t.equal(await two.available(3), 0);
+  await one.sender(3, '/topics/t');
+  for (let i = 0; i < 3; i++) await one.send(3, 'x');
+  t.equal(await two.available(3), 3);
+
+  const { address } = await two.receiver(4, undefined, 0, { dynamic: true });
+  await one.sender(4, address);
+  for (let i = 0; i < 5; i++) await one.send(4, 'y');
+  t.equal(await two.available(4), 5);
+  two.credit(4, 2);
+  await two.raw.many('transfer', 2);
+  t.equal(await two.available(4, 2), 3);
+});
+
+t.test('a drain in a small window gives back no credit before everything is sent', async (t) => {
+  const { client } = await startNodeServer(t, { nodes: { temporary: { messagesMax: 10, bytesMax: 10_000 } } });
+  const one = await client();
+  const { address } = await one.receiver(1, undefined, 0, { dynamic: true });
+  await one.sender(0, address);
+  for (let i = 0; i < 5; i++) await one.send(0, `${i}`);
+  one.raw.incomingWindow = 2;
+  one.credit(1, 9, 0, true);
+  const texts: string[] = [];
+  for (const count of [2, 2, 1]) {
+    texts.push(...(await one.texts(count)));
+    if (texts.length < 5) t.notOk(one.raw.kinds().includes('flow'), 'something is there');
+    one.raw.flow();
+  }
+  t.same(texts, ['0', '1', '2', '3', '4']);
+  t.match(await one.raw.next('flow', ({ drain }) => drain), { deliveryCount: 9, linkCredit: 0, available: 0 });
+});
+
+t.test(
+  'a message larger than its receiver takes goes to the dead letter queue, also of a presettled link',
+  async (t) => {
+    const { client } = await startNodeServer(t);
+    const one = await client();
+    await one.sender(0, '/queues/q');
+    for (const senderSettleMode of [0, 1] as const) {
+      const handle = 1 + senderSettleMode;
+      await one.receiver(handle, '/queues/q', 10, {}, { senderSettleMode, maxMessageSize: 100 });
+      const large = `${handle}${'x'.repeat(100)}`;
+      for (const text of ['before', large, 'behind']) await one.send(0, text);
+      for (const text of ['before', 'behind']) {
+        const transfer = await one.transfer();
+        t.same([textOf(transfer), transfer.settled], [text, senderSettleMode === 1]);
+        if (!transfer.settled) one.raw.disposition(transfer.deliveryId!);
+      }
+      await one.receiver(3, '/queues/q/$deadletterqueue', 1);
+      const dead = await one.transfer();
+      t.equal(textOf(dead), large);
+      one.raw.disposition(dead.deliveryId!);
+      await one.detach(3);
+      await one.detach(handle);
+    }
+    await one.receiver(4, '/queues/q');
+    t.equal(await one.available(4), 0, 'nothing else is left');
+  },
+);
 
 t.test('links of one session share its window and its messages in order', async (t) => {
   const { client } = await startNodeServer(t);

@@ -4,8 +4,12 @@ import { Duplex } from 'node:stream';
 import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSocket } from 'node:tls';
 import type { Connection } from 'rhea';
 import t, { type Test } from 'tap';
+import { createWebSocketStream } from 'ws';
+import { encodeFrame } from '../../adapters/amqp/v1/codec/frame-encoder.ts';
 import { AMQP_HEADER, AMQP_SASL_HEADER, AMQP_TLS_HEADER } from '../../gateway/listeners/amqp-header.ts';
-
+import { attachFrame, beginFrame, flowFrame, RawAmqpClient, sourceOf, transferFrame } from '../helpers/amqp-client.ts';
+import { messageOf, NodeClient } from '../helpers/amqp-node-server.ts';
+import { startGatewayProcess } from '../helpers/gateway-process.ts';
 import { openConnections, startListeners } from '../helpers/listeners.ts';
 import { proxyHeader, proxyV2 } from '../helpers/proxy-headers.ts';
 import { RecordedLog } from '../helpers/recorded-log.ts';
@@ -28,6 +32,7 @@ const proxyProtocol = { trusted: ['127.0.0.0/8'] };
 /** `open` with the container id `x`, and `close`. */
 const OPEN = Buffer.from([0, 0, 0, 17, 2, 0, 0, 0, 0, 0x53, 0x10, 0xc0, 4, 1, 0xa1, 1, 0x78]);
 const CLOSE = Buffer.from([0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x18, 0x45]);
+const MESSAGE = transferFrame({ deliveryId: 0 }, messageOf('x'));
 const AMQP_0_9_1_HEADER = Buffer.from('AMQP\0\0\x09\x01', 'latin1');
 
 const start = (t: Test, listeners: object[], overrides: string[] = [], log?: RecordedLog) =>
@@ -492,6 +497,102 @@ t.test('the rate of connections', async (t) => {
   await Promise.any(refused);
   t.pass('who cannot even wait is told so');
   for (const socket of crowd) socket.destroy();
+});
+
+/** What lies below a socket of Node's: its calls are those of the operating system. */
+interface TcpHandle {
+  getsockname(into: { port?: number }): void;
+  setNoDelay: (this: TcpHandle, enabled: boolean) => number;
+}
+
+/** What the operating system is told of the sockets of each local port, as long as the test runs. */
+function watchNoDelay(t: Test, socket: Socket): ReadonlyMap<number, boolean> {
+  const handles = Object.getPrototypeOf(Reflect.get(socket, '_handle')) as TcpHandle;
+  const { setNoDelay } = handles;
+  const told = new Map<number, boolean>();
+  handles.setNoDelay = function (enabled) {
+    const name: { port?: number } = {};
+    this.getsockname(name);
+    told.set(name.port!, enabled);
+    return setNoDelay.call(this, enabled);
+  };
+  t.teardown(() => (handles.setNoDelay = setNoDelay));
+  return told;
+}
+
+t.test('defect 27: no accepted socket waits for more before it sends', async (t) => {
+  const listeners = [{}, { tls }, { tls: { ...tls, onRequest: true } }, { transport: 'ws' }, { proxyProtocol }];
+  const server = await start(t, listeners);
+  const [tcp, secure, onRequest, ws, proxied] = server.amqpPorts as [number, number, number, number, number];
+  const told = watchNoDelay(t, await openTcp(tcp));
+  const amqp = { path: '/amqp', protocols: ['amqp'] };
+  const streams: [number, Duplex][] = [
+    [tcp, await openTcp(tcp)],
+    [secure, await openTls(secure, trust)],
+    [onRequest, await openTlsByHeader(onRequest, trust)],
+    [ws, createWebSocketStream(await openWebSocket(ws, amqp), { allowHalfOpen: false })],
+    [proxied, await openTcp(proxied, proxyHeader(2))],
+  ];
+  for (const [port, stream] of streams) {
+    const client = RawAmqpClient.over(stream);
+    client.header('amqp');
+    await client.open();
+    t.equal(told.get(port), true, `port ${server.amqpPorts.indexOf(port)}`);
+    await client.close();
+  }
+});
+
+/** The condition of the next detach, end or close. */
+async function endOf(client: RawAmqpClient): Promise<string | undefined> {
+  for (;;) {
+    const next = await client.take();
+    if (next === undefined) return undefined;
+    if (next.kind === 'detach' || next.kind === 'end' || next.kind === 'close') return next.error?.condition;
+  }
+}
+
+t.test('defect 12b: whatever a client does wrong, the process lives and serves the others', async (t) => {
+  const gateway = await startGatewayProcess(['anonymous=true']);
+  t.teardown(() => gateway.child.kill('SIGKILL'));
+  const { amqpPort } = gateway;
+  const other = new NodeClient(await RawAmqpClient.opened(amqpPort));
+  await other.sender(0, '/queues/q');
+  await other.receiver(1, '/queues/q', 1_000);
+  const receiver = attachFrame({ role: 'receiver', source: sourceOf('/queues/other') });
+  const faults: [string, (client: RawAmqpClient) => void][] = [
+    ['a transfer for no link', (client) => client.transfer({ handle: 77, deliveryId: 0 })],
+    ['a flow for no link', (client) => client.flow({ handle: 77, deliveryCount: 0, linkCredit: 1 })],
+    ['a detach of no link', (client) => client.send({ kind: 'detach', handle: 77, closed: true })],
+    ['a handle too large', (client) => client.send({ ...receiver, handle: 0xffff_ffff })],
+    ['a handle in use', (client) => client.send(receiver, { ...receiver, name: 'another' })],
+    ['an attach where there is no session', (client) => client.sendOn(5, receiver)],
+    ['a channel too large', (client) => client.sendOn(0xffff, beginFrame())],
+    ['a transfer where there is no session', (client) => client.write(transferFrame({ deliveryId: 0 }, undefined, 9))],
+    ['a transfer to a receiver', (client) => client.write(encodeFrame(0, receiver), MESSAGE)],
+    ['a flow where there is no session', (client) => client.sendOn(3, flowFrame({ handle: 0 }))],
+    ['no AMQP', (client) => client.write(Buffer.alloc(64, 0xff))],
+    ['no AMQP inside of a frame', (client) => client.write(Buffer.from([0, 0, 0, 12, 2, 0, 0, 0, 0xff, 0, 0xff, 0]))],
+  ];
+  for (const [what, fault] of faults) {
+    const client = await RawAmqpClient.opened(amqpPort);
+    fault(client);
+    t.match(await endOf(client), /^amqp:/, what);
+    client.destroy();
+    t.equal(await other.send(0, what), 'accepted');
+    t.same(await other.texts(1), [what]);
+  }
+  // Gone in the middle of a frame.
+  const cut = await RawAmqpClient.opened(amqpPort);
+  cut.write(MESSAGE.subarray(0, 9));
+  (cut.stream as Socket).resetAndDestroy();
+  t.equal(await other.send(0, 'still'), 'accepted');
+  t.equal(gateway.child.exitCode, null);
+  t.same(
+    gateway.log.filter(({ level }) => (level as number) >= 50),
+    [],
+  );
+  gateway.child.kill('SIGTERM');
+  t.equal(await gateway.exited, 0);
 });
 
 t.test('clients are told that the gateway stops', async (t) => {

@@ -17,6 +17,8 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
   private assembly: Assembly | undefined;
   /** With receiver-settle-mode `second` the sender settles, when it has heard our answer. */
   private readonly isAnswerFinal: boolean;
+  /** Deliveries of which the sender has said that our answer settles them, on a link where that is otherwise not so. */
+  private settledFirst: Set<number> | undefined;
   private isTouched = false;
 
   constructor(session: Session, attach: Attach) {
@@ -46,7 +48,8 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
   answer(deliveryId: number, state: DeliveryState): void {
     // Answers that come late, or for what was settled already, change nothing.
     if (this.phase !== 'attached' || this.credit.unanswered === 0) return;
-    this.session.answer(deliveryId, this.isAnswerFinal, state);
+    const isFinal = this.isAnswerFinal || this.settledFirst?.delete(deliveryId) === true;
+    this.session.answer(deliveryId, isFinal, state);
     this.credit.answered();
     this.session.context.deliveriesDone(1);
     if (this.credit.isGrantDue) this.touch();
@@ -120,7 +123,8 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
       if (!this.session.connection.takeAssemblyBytes(this.assembly.bytes.length)) return this.overAssembly();
       return this.add(this.assembly, transfer);
     }
-    const { settled, messageFormat, buffer, state } = transfer;
+    const { settled, messageFormat, buffer, state, receiverSettleMode } = transfer;
+    if (!this.takesMode(deliveryId, settled, receiverSettleMode)) return undefined;
     return this.deliver(deliveryId, settled, Math.max(0, messageFormat), buffer, payloadStart, payloadEnd, state);
   }
 
@@ -134,7 +138,8 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
     this.add(assembly, transfer);
     if (transfer.more || this.assembly === undefined) return undefined;
     this.dropAssembly();
-    const { isSettled, messageFormat, bytes, length, state } = assembly;
+    const { isSettled, messageFormat, bytes, length, state, receiverSettleMode } = assembly;
+    if (!this.takesMode(assembly.deliveryId, isSettled, receiverSettleMode)) return undefined;
     return this.deliver(assembly.deliveryId, isSettled, messageFormat, bytes, 0, length, state);
   }
 
@@ -162,6 +167,22 @@ export class IncomingEndpoint extends LinkEndpoint implements IncomingLink {
       this.failed(error);
     }
     if (settled && this.credit.isGrantDue) this.touch();
+  }
+
+  /**
+   * AMQP 2.7.5: on a link where the sender settles, a delivery may leave that to our answer, but not the other way round. For
+   * one that is settled already it means nothing.
+   * @param mode -1: as on the link
+   * @returns false: the link has ended
+   */
+  private takesMode(deliveryId: number, settled: boolean, mode: ReceiverSettleMode | -1): boolean {
+    if (mode < 0 || settled) return true;
+    if (this.isAnswerFinal && mode === ReceiverSettleMode.second) {
+      this.fault(Condition.invalidField, 'on this link the receiver settles first');
+      return false;
+    }
+    if (!this.isAnswerFinal && mode === ReceiverSettleMode.first) (this.settledFirst ??= new Set()).add(deliveryId);
+    return true;
   }
 
   /** AMQP 2.7.5: what has come of the delivery is forgotten, and it counts as settled. */

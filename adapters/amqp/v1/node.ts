@@ -92,6 +92,7 @@ export interface OutgoingLink extends Link {
    * as they are. Only while `room` > 0.
    * @param kept comes back with the outcome; not for a presettled link
    * @param tag the delivery tag; made by the engine where undefined
+   * @returns false: it is larger than the client takes, which its outcome says, soon and also on a presettled link
    */
   send(
     kept: unknown,
@@ -102,15 +103,13 @@ export interface OutgoingLink extends Link {
     end: number,
     messageFormat?: number,
     tag?: Buffer,
-  ): void;
+  ): boolean;
   /** The `kept` of what was sent and has no verdict yet, oldest first. */
   unsettled(): Iterable<unknown>;
   /** Asks for `pull` in this turn, where there is room. */
   ready(): void;
   /** Everything that was there when `drain` was called is sent: the rest of the credit is given back. */
   drained(): void;
-  /** A hint for the client: how many messages wait. */
-  available(count: number): void;
 }
 
 /** What an attach with role receiver leads to. */
@@ -124,6 +123,8 @@ export interface SourceNode {
   pull(): void;
   /** The client wants what is there now, and its credit back: answered by `drained`, soon. */
   drain(): void;
+  /** How many messages wait at the source, without what is out: a hint, for a client that asks. */
+  available(): number | Promise<number>;
   /**
    * The client's verdict on one message, each once; `undefined` when it settled without saying one (the source's default
    * outcome counts then).

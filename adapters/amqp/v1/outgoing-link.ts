@@ -19,15 +19,15 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   protected readonly initialDeliveryCount = 0;
   private node: SourceNode | undefined;
   private readonly credit = new OutgoingCredit();
-  /** Messages that wait, as far as the node has said. */
-  private waiting: number | undefined;
   /** The client's; 0: no limit. */
   private readonly messageBytesMax: number;
   private isReady = false;
   /** The node knows of the drain and will answer. */
   private isDrainTold = false;
-  /** Asked for while there was no answer to the attach. */
+  /** Asked for while there was no answer to the attach, or to an earlier echo. */
   private isEchoDue = false;
+  /** The node is counting what waits, for the answer to an echo. */
+  private isCounting = false;
   /** Messages without a verdict; the session keeps them. */
   private unsettledCount = 0;
   /** What could not be sent: its verdict is told when the node is not in the middle of something. */
@@ -72,12 +72,16 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     end: number,
     messageFormat = 0,
     tag?: Buffer,
-  ): void {
+  ): boolean {
     const isTooLarge = this.messageBytesMax > 0 && headEnd + end - start > this.messageBytesMax;
-    if (isTooLarge || this.phase !== 'attached') return this.refuse(kept);
+    if (isTooLarge || this.phase !== 'attached') {
+      this.refuse(kept);
+      return false;
+    }
     this.credit.sent();
     if (!this.isPresettled) this.unsettledCount++;
     this.session.deliveries.send(this, kept, head, headEnd, buffer, start, end, messageFormat, tag);
+    return true;
   }
 
   unsettled(): Iterable<unknown> {
@@ -108,12 +112,11 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   drained(): void {
     this.isDrainTold = false;
     if (!this.credit.isDraining || this.phase !== 'attached') return;
+    const { credit } = this.credit;
     this.credit.drained();
-    this.writeFlow(true);
-  }
-
-  available(count: number): void {
-    this.waiting = count;
+    // Where credit is left, nothing waits.
+    if (credit > 0) this.writeFlow(true, 0);
+    else this.report(true);
   }
 
   /** The client's verdict on one message. */
@@ -172,11 +175,47 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     const { credit, isDraining } = this.credit;
     // AMQP 2.6.7: a drain is answered in any case; without credit there is nothing to give back.
     if (isDraining && credit === 0) this.drained();
-    else if (isEchoed) this.writeFlow(isDraining);
+    else if (isEchoed) this.report(false);
     if (!this.credit.isDraining) this.isDrainTold = false;
     // Where there is credit and no room yet, what is there can still be sent when there is: so the drain waits, too.
     else if (!this.isDrainTold && this.room > 0) this.drain();
     this.ready();
+  }
+
+  /**
+   * AMQP 2.7.4: says how it is and how many messages wait, to a client that asks. All that ask while these are counted get one
+   * more answer; a drain does not wait for that.
+   */
+  private report(isDrained: boolean): void {
+    if (this.isCounting) {
+      if (isDrained) this.writeFlow(true, undefined);
+      else this.isEchoDue = true;
+      return;
+    }
+    let available: number | Promise<number> | undefined;
+    try {
+      available = this.node!.available();
+    } catch (error) {
+      this.session.logFailure(error, this.name);
+    }
+    if (typeof available === 'object') void this.reportCounted(available, isDrained);
+    else this.writeFlow(isDrained || this.credit.isDraining, available);
+  }
+
+  private async reportCounted(counting: Promise<number>, isDrained: boolean): Promise<void> {
+    this.isCounting = true;
+    this.isEchoDue = false;
+    let available: number | undefined;
+    try {
+      available = await counting;
+    } catch (error) {
+      // It is no more than a hint.
+      this.session.logFailure(error, this.name);
+    }
+    this.isCounting = false;
+    if (this.phase !== 'attached') return;
+    this.writeFlow(isDrained || this.credit.isDraining, available);
+    if (this.isEchoDue) this.report(false);
   }
 
   private drain(): void {
@@ -197,9 +236,9 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.session.context.turn.addReady(this);
   }
 
-  private writeFlow(drain: boolean): void {
+  private writeFlow(drain: boolean, available: number | undefined): void {
     const { credit, deliveryCount } = this.credit;
-    const { handle, waiting: available } = this;
+    const { handle } = this;
     this.session.writeFlow({ handle, deliveryCount, linkCredit: credit, available, drain });
   }
 }

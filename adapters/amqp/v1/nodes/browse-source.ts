@@ -75,6 +75,16 @@ export class BrowseSource implements SourceNode {
     this.pull();
   }
 
+  async available(): Promise<number> {
+    const ranges = await Promise.all(
+      this.positions.map(({ queue }) => this.context.broker.offsets({ kind: 'topic', topic: this.topic, queue })),
+    );
+    return this.positions.reduce((sum, position, i) => {
+      const { first, next } = ranges[i]!;
+      return sum + Math.max(0, next - Math.max(first, position.next));
+    }, 0);
+  }
+
   outcome(): void {
     // Whatever the client thinks of a copy, the message stays.
   }

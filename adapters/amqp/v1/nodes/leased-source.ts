@@ -66,6 +66,12 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     else this.pull();
   }
 
+  async available(): Promise<number> {
+    const { group, from } = this.reading;
+    const states = await this.context.broker.groupState(group, from);
+    return states.reduce((sum, { lag, leased }) => sum + lag - leased, 0);
+  }
+
   outcome(kept: unknown, state: DeliveryState | undefined): void {
     const delivery = kept as Delivery;
     const { context, link } = this;
@@ -162,10 +168,11 @@ export class LeasedSource implements SourceNode, LeaseHolder {
       context.settling.settle(receipt, ACK);
       return;
     }
-    if (link.isPresettled) context.settling.settle(receipt, ACK);
-    if (reading.azure === true) {
-      context.sendAzure(link, delivery, nowMs, link.isPresettled ? undefined : delivery.visibleAt);
-    } else context.send(link, delivery, message, attempt, nowMs, context.annotations.of(delivery));
+    const isSent =
+      reading.azure === true
+        ? context.sendAzure(link, delivery, nowMs, link.isPresettled ? undefined : delivery.visibleAt)
+        : context.send(link, delivery, message, attempt, nowMs, context.annotations.of(delivery));
+    if (isSent && link.isPresettled) context.settling.settle(receipt, ACK);
   }
 
   private failed(error: unknown): void {

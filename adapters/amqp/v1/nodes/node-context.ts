@@ -87,6 +87,7 @@ export class NodeContext {
     throw new LinkError('amqp:unauthorized-access', `${peer.principal.name} may not do that`);
   }
 
+  /** @returns as `OutgoingLink.send` */
   send(
     link: OutgoingLink,
     kept: unknown,
@@ -94,19 +95,19 @@ export class NodeContext {
     attempt: number,
     nowMs: number,
     annotations?: AmqpMap,
-  ): void {
+  ): boolean {
     const { outbound } = this;
     outbound.translate(message, attempt, nowMs, annotations);
-    link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end);
+    return link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end);
   }
 
   /** The same for a client of Azure's. @param lockedUntil undefined for a message that is settled as it is sent */
-  sendAzure(link: OutgoingLink, delivery: Delivery, nowMs: number, lockedUntil: number | undefined): void {
+  sendAzure(link: OutgoingLink, delivery: Delivery, nowMs: number, lockedUntil: number | undefined): boolean {
     const { message, attempt, receipt } = delivery;
     const annotations = this.annotations.of(delivery);
     const bytes = azureMessage(this.outbound, message, attempt, nowMs, lockedUntil, annotations);
     const token = lockedUntil === undefined ? lockTokenOf(receipt) : this.locks.add(receipt);
-    link.send(delivery, NO_HEAD, 0, bytes, 0, bytes.length, 0, token);
+    return link.send(delivery, NO_HEAD, 0, bytes, 0, bytes.length, 0, token);
   }
 
   consumersOf(group: string): number {

@@ -203,6 +203,7 @@ export class BrokerNodes implements Nodes {
       source,
       pull: () => undefined,
       drain: () => link.drained(),
+      available: () => 0,
       outcome: () => undefined,
       detached: (closed) => {
         if (closed) subscriptions.unsubscribe(attach, link);

@@ -121,6 +121,7 @@ class ResponseSource implements SourceNode {
   private readonly replyTo: string | undefined;
   private readonly onDetached: () => void;
   private readonly responses: Buffer[] = [];
+  private isDraining = false;
 
   constructor(link: OutgoingLink, source: Source, attach: Attach, onDetached: () => void) {
     this.link = link;
@@ -141,15 +142,24 @@ class ResponseSource implements SourceNode {
   }
 
   pull(): void {
-    while (this.link.room > 0 && this.responses.length > 0) {
-      const response = this.responses.shift()!;
-      this.link.send(undefined, NO_HEAD, 0, response, 0, response.length);
+    const { link, responses } = this;
+    while (link.room > 0 && responses.length > 0) {
+      const response = responses.shift()!;
+      link.send(undefined, NO_HEAD, 0, response, 0, response.length);
     }
+    // For want of window the rest waits for the next pull.
+    if (!this.isDraining || (link.room <= 0 && !link.isSpent)) return;
+    this.isDraining = false;
+    link.drained();
   }
 
   drain(): void {
+    this.isDraining = true;
     this.pull();
-    this.link.drained();
+  }
+
+  available(): number {
+    return this.responses.length;
   }
 
   outcome(): void {

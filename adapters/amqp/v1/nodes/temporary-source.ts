@@ -11,6 +11,7 @@ export class TemporarySource implements SourceNode {
   private readonly queue: TemporaryQueue;
   private readonly reader: Disposable;
   private readonly onDetached: (() => void) | undefined;
+  private isDraining = false;
 
   constructor(
     context: NodeContext,
@@ -35,14 +36,22 @@ export class TemporarySource implements SourceNode {
     const nowMs = context.broker.clock.now();
     while (link.room > 0) {
       const next = queue.take();
-      if (next === undefined) return;
+      if (next === undefined) break;
       context.send(link, next, next.message, next.attempt, nowMs);
     }
+    // For want of window the rest waits for the next pull.
+    if (!this.isDraining || (link.room <= 0 && !link.isSpent)) return;
+    this.isDraining = false;
+    link.drained();
   }
 
   drain(): void {
+    this.isDraining = true;
     this.pull();
-    this.link.drained();
+  }
+
+  available(): number {
+    return this.queue.length;
   }
 
   outcome(kept: unknown, state: DeliveryState | undefined): void {

@@ -13,6 +13,7 @@ export class Assembly {
   /** As the last transfer that said so has it. */
   isSettled = false;
   state: DeliveryState | undefined = undefined;
+  receiverSettleMode: TransferFrame['receiverSettleMode'] = -1;
   bytes: Buffer = Buffer.allocUnsafeSlow(BYTES_MIN);
   length = 0;
 
@@ -21,9 +22,10 @@ export class Assembly {
     this.messageFormat = Math.max(0, messageFormat);
   }
 
-  add({ settled, state, buffer, payloadStart, payloadEnd }: TransferFrame): void {
+  add({ settled, state, receiverSettleMode, buffer, payloadStart, payloadEnd }: TransferFrame): void {
     if (settled) this.isSettled = true;
     if (state !== undefined) this.state = state;
+    if (receiverSettleMode >= 0) this.receiverSettleMode = receiverSettleMode;
     const length = this.length + payloadEnd - payloadStart;
     if (length > this.bytes.length) {
       const larger = Buffer.allocUnsafeSlow(Math.max(length, this.bytes.length * 2));

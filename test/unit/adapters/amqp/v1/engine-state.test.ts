@@ -161,11 +161,12 @@ t.test('a delivery in pieces keeps none of the chunks they came in', async (t) =
   const assembly = new Assembly(frame('', { deliveryId: 7, messageFormat: -1 }));
   const parts = ['a', 'b'.repeat(1000), '', 'c'.repeat(5000), 'd'];
   for (const part of parts) {
-    const piece = frame(part, part === 'd' ? { settled: true, state: ACCEPTED } : {});
+    const said = part === 'a' ? { receiverSettleMode: 1 as const } : {};
+    const piece = frame(part, part === 'd' ? { settled: true, state: ACCEPTED } : said);
     assembly.add(piece);
     piece.buffer.fill(0);
   }
-  t.match(assembly, { deliveryId: 7, messageFormat: 0, isSettled: true, state: ACCEPTED });
+  t.match(assembly, { deliveryId: 7, messageFormat: 0, isSettled: true, state: ACCEPTED, receiverSettleMode: 1 });
   t.equal(assembly.bytes.toString('utf8', 0, assembly.length), parts.join(''));
 });
 

@@ -453,6 +453,8 @@ t.test('fields inside of fields, and values out of range', async (t) => {
   t.match(state(composite(0x99)), /^amqp:not-implemented: disposition.state/);
   const longTag = composite(0x14, uintValue(0), uintValue(0), { type: 'binary', value: Buffer.alloc(33) });
   t.match(refusal(frame(encodeValue(longTag))), /^amqp:invalid-field: transfer.delivery-tag/);
+  const mode = composite(0x14, uintValue(0), uintValue(0), ...nulls(4), ubyteValue(2));
+  t.match(refusal(frame(encodeValue(mode))), /^amqp:invalid-field: transfer.rcv-settle-mode is 2/);
   const outcome = encodeValue(composite(0x44, ubyteValue(5)));
   t.match(refusal(frame(outcome, { type: 1 }), SASL), /^amqp:invalid-field: sasl-outcome.code is 5/);
 });
