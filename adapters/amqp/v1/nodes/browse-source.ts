@@ -20,6 +20,7 @@ export class BrowseSource implements SourceNode {
   private readonly context: NodeContext;
   private readonly link: OutgoingLink;
   private readonly topic: string;
+  /** What has a higher priority stands in a later message queue, and comes first. */
   private readonly positions: Position[];
   private readonly filter: Filter | undefined;
   private readonly arrival: Disposable;
@@ -55,7 +56,7 @@ export class BrowseSource implements SourceNode {
     selector: FilterExpression | undefined,
   ): Promise<BrowseSource> {
     const states = await context.broker.groupState(group, { kind: 'topic', topic });
-    const positions = states.map(({ queue, floor }) => ({ queue, next: floor }));
+    const positions = states.map(({ queue, floor }) => ({ queue, next: floor })).toReversed();
     return new BrowseSource(context, link, source, topic, positions, selector);
   }
 
@@ -98,12 +99,20 @@ export class BrowseSource implements SourceNode {
     let isMore = true;
     while ((isMore || this.isStale) && !this.isDetached && this.link.room > 0) {
       isMore = this.isStale = false;
-      for (const position of this.positions) if (await this.readQueue(position)) isMore = true;
+      this.addNewQueues();
+      for (const position of this.positions) while (await this.readQueue(position)) isMore = true;
     }
     this.isReading = false;
     if (!this.isDraining || this.isDetached || (this.link.room <= 0 && !this.link.isSpent)) return;
     this.isDraining = false;
     this.link.drained();
+  }
+
+  /** Levels of priority come with the first message that needs them. */
+  private addNewQueues(): void {
+    const { positions } = this;
+    const count = this.context.broker.topics.get(this.topic)?.queues ?? 0;
+    while (positions.length < count) positions.unshift({ queue: positions.length, next: 0 });
   }
 
   /** @returns whether there was something */

@@ -6,11 +6,11 @@ import { QUEUE_RETENTION, type TopicSpec } from '../../../../core/model/topic.ts
 import type { NodeAddress } from './address.ts';
 
 /**
- * What AMQP clients expect of those who share a source: message groups (`group-id`, JMSXGroupID) stay in order over all of
- * them, and what comes back, comes back at once.
+ * As other AMQP brokers do: what comes back, comes back at once. Not the order messageGroup: a receiver that holds a message of a group, in
+ * a transaction or until it has some more, would get none of its followers.
  */
 export const GROUP_RULES: Pick<GroupSpec, 'order' | 'retry'> = {
-  order: 'messageGroup',
+  order: 'concurrent',
   retry: { attemptsMax: 10, backoff: { kind: 'listed', delaysMs: [0] } },
 };
 
