@@ -9,6 +9,7 @@ import { replyAddressOf, replyTopicOf } from '../../../../../adapters/amqp/v1/tr
 import type { AmqpMap } from '../../../../../adapters/amqp/v1/codec/performatives.ts';
 import type { AmqpValue } from '../../../../../adapters/amqp/v1/codec/values.ts';
 import { deadLetterCopy } from '../../../../../core/model/dead-letter.ts';
+import { compileFilter } from '../../../../../core/model/filter.ts';
 import { EnvelopeProtocol } from '../../../../../core/model/message-layout.ts';
 import { encodeMessage, Message, StoredMessage, type MessageFields } from '../../../../../core/model/message.ts';
 import { viewMessage, type MessageView } from '../../../../../core/model/message-view.ts';
@@ -191,6 +192,28 @@ t.test('header, annotations and properties become fields of the core', async (t)
   t.match(message, { messageId: 'm', tag: 'S', messageGroup: 'g', address: 'devices/7', isAddressDerived: false });
   t.same(message.keys, ['k1', 'k 2', '']);
   t.match(viewOf(message), { traceContext: '00-1', properties: [['a', '1']] });
+});
+
+t.test('selectors see types, nulls, and the fields that are properties to JMS', async (t) => {
+  const passes = (expression: string, message: StoredMessage): boolean =>
+    compileFilter({ type: 'JMS', expression })!(message, () => viewOf(message));
+  const message = sent(
+    propertiesOf({ userId: bin('é'), groupSequence: uint(7) }),
+    [
+      'applicationProperties',
+      mapOf({ i: uint(5), l: ulong(5n), d: { type: 'double', value: 5 }, n: NULL, b: bin('5') }),
+    ],
+    DATA,
+  );
+  for (const expression of [
+    'i / 2 = 2 AND l / 2 = 2 AND d / 2 = 2.5 AND i = d',
+    'n IS NULL AND b IS NOT NULL',
+    "JMSXGroupSeq = 7 AND JMSXUserID = 'é' AND JMSPriority = 4",
+  ]) {
+    t.equal(passes(expression, message), true, expression);
+  }
+  t.equal(passes("n = '' OR n <> '' OR n LIKE '%'", message), false);
+  t.equal(passes('JMSXGroupSeq IS NULL AND JMSXUserID IS NULL', sent(DATA)), true);
 });
 
 t.test('durable decides the quality, and a peer that is silent about it gets silence', async (t) => {
