@@ -508,6 +508,7 @@ t.test('open: what we say, and what we do not take', async (t) => {
     product: 'gantry',
     version: 'test',
     platform: /^Node/,
+    node: 'here',
     'queue-prefix': 'queue://',
     'topic-prefix': 'topic://',
   });

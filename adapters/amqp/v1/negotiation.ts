@@ -45,15 +45,17 @@ export function openFor(options: AmqpOptions, version: string, isRefused: boolea
     idleTimeOutMs: options.idleTimeoutMs === 0 ? undefined : Math.ceil(options.idleTimeoutMs / 2),
     offeredCapabilities: CAPABILITIES,
     desiredCapabilities: [],
-    properties: propertiesOf(options.product, options.version ?? version, isRefused),
+    properties: propertiesOf(options, options.version ?? version, isRefused),
   };
 }
 
-function propertiesOf(product: string, version: string, isRefused: boolean): AmqpMap {
+function propertiesOf({ product, containerId }: AmqpOptions, version: string, isRefused: boolean): AmqpMap {
   const properties = {
     product: stringValue(product),
     version: stringValue(version),
     platform: stringValue(`Node.js ${process.version}`),
+    // RabbitMQ's clients do not go on without it.
+    node: stringValue(containerId),
     // In front of the names that JMS and NMS clients give.
     'queue-prefix': stringValue('queue://'),
     'topic-prefix': stringValue('topic://'),
