@@ -89,6 +89,18 @@ t.test('an AMQP message reaches AMQP clients bit by bit, whatever it is made of'
   }
 });
 
+t.test('delivery annotations say where it was published, unless that is the topic or queue as a whole', async (t) => {
+  const addressOf = (message: StoredMessage, annotations?: AmqpMap) =>
+    readMessage(delivered(message, 1, NOW_MS, annotations).whole).deliveryAnnotations.get('x-opt-address');
+  const bytes = bytesOf([['messageAnnotations', mapOf({ a: uint(1) }, sym)], DATA]);
+  for (const address of ['devices/7', 'devices/8', 'devices/8', 'devices/ü']) {
+    t.same(addressOf(received(bytes, address)), str(address));
+  }
+  t.same(addressOf(received(bytes), new Map([['b', uint(2)]])), str('devices/7'), 'beside what a receiver added');
+  inbound.scan(bytes, 0, bytes.length);
+  t.equal(addressOf(stored(inbound.message(Buffer.from('devices'), true, NOW_MS))), undefined);
+});
+
 t.test('long and short encodings, and descriptors as symbols, stay what they are', async (t) => {
   const symbolic = Buffer.from('amqp:data:binary');
   const bodies = {
