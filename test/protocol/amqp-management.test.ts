@@ -168,6 +168,11 @@ t.test('a queue is declared, looked at, emptied and deleted', async (t) => {
   t.equal(await client.status('DELETE', `${path}/messages`), '404');
   t.same((await client.request('DELETE', path)).body, mapOf({ message_count: ulong(0n) }), 'gone is gone');
   t.equal(await client.status('PUT', path), '201');
+  // Who reads it is told.
+  await client.raw.receiver(path, 5, { handle: 5, name: 'left behind' });
+  await client.raw.seen();
+  t.equal(await client.status('DELETE', path), '200');
+  t.match(await client.raw.next('detach'), { closed: true, error: { condition: 'amqp:resource-deleted' } });
 });
 
 t.test('exchanges and bindings', async (t) => {
