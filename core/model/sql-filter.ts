@@ -68,7 +68,7 @@ class JmsProperties extends MessageProperties {
     if (message === undefined || view === undefined) return undefined;
     switch (name) {
       case 'JMSMessageID':
-        return typed(view.messageId);
+        return typed(view.typed?.get(name) ?? view.messageId);
       case 'JMSPriority':
         return integer(view.priority ?? DEFAULT_PRIORITY);
       case 'JMSTimestamp':
@@ -76,7 +76,7 @@ class JmsProperties extends MessageProperties {
       case 'JMSExpiration':
         return integer(view.expiresAt);
       case 'JMSCorrelationID':
-        return typed(view.correlationId && Buffer.from(view.correlationId).toString('utf8'));
+        return typed(view.typed?.get(name) ?? (view.correlationId && Buffer.from(view.correlationId).toString('utf8')));
       case 'JMSType':
         return typed(view.tag);
       case 'JMSDeliveryMode':

@@ -44,6 +44,25 @@ function typedOf(value: AmqpValue): TypedValue {
   return typeof value.value === 'number' && !isReal ? BigInt(value.value) : value.value;
 }
 
+const JMS_IDS: readonly (readonly [string, PropertyIndex])[] = [
+  ['JMSMessageID', PropertyIndex.messageId],
+  ['JMSCorrelationID', PropertyIndex.correlationId],
+];
+
+/** How JMS clients show an id that is no text, and so how their selectors write it. */
+function jmsIdOf(id: AmqpValue): string | undefined {
+  switch (id.type) {
+    case 'uuid':
+      return `ID:AMQP_UUID:${textOf(id)[0]}`;
+    case 'ulong':
+      return `ID:AMQP_ULONG:${id.value}`;
+    case 'binary':
+      return `ID:AMQP_BINARY:${id.value.toString('hex').toUpperCase()}`;
+    default:
+      return undefined;
+  }
+}
+
 class EnvelopeView {
   private readonly sections: EnvelopeSections;
   private readonly annotations: readonly ValuePair[];
@@ -102,6 +121,12 @@ class EnvelopeView {
     if (sequence?.type === 'uint') typed.set('JMSXGroupSeq', BigInt(sequence.value));
     const user = this.sections.property(PropertyIndex.userId);
     if (user?.type === 'binary') typed.set('JMSXUserID', user.value.toString('utf8'));
+    for (const [name, index] of JMS_IDS) {
+      typed.delete(name);
+      const id = this.sections.property(index);
+      const text = id === undefined ? undefined : jmsIdOf(id);
+      if (text !== undefined) typed.set(name, text);
+    }
   }
 
   private isText(): boolean {

@@ -224,6 +224,17 @@ t.test('selectors see types, nulls, and the fields that are properties to JMS', 
   ]) {
     t.equal(passes(expression, message), true, expression);
   }
+  const ids: [AmqpValue, string][] = [
+    [str('ID:1'), 'ID:1'],
+    [ulong(7n), 'ID:AMQP_ULONG:7'],
+    [bin(Buffer.from([1, 0xab])), 'ID:AMQP_BINARY:01AB'],
+    [{ type: 'uuid', value: Buffer.alloc(16, 1) }, 'ID:AMQP_UUID:01010101-0101-0101-0101-010101010101'],
+  ];
+  const spoof: Section = ['applicationProperties', mapOf({ JMSMessageID: str('x'), JMSCorrelationID: str('x') })];
+  for (const [id, text] of ids) {
+    const one = sent(propertiesOf({ messageId: id, correlationId: id }), spoof, DATA);
+    t.ok(passes(`JMSMessageID = '${text}' AND JMSCorrelationID = '${text}'`, one), text);
+  }
   t.equal(passes("n = '' OR n <> '' OR n LIKE '%'", message), false);
   t.equal(passes('JMSXGroupSeq IS NULL AND JMSXUserID IS NULL', sent(DATA)), true);
 });
