@@ -4,8 +4,8 @@ import { SystemField, type EnvelopeProtocol } from './message-layout.ts';
 /** The fields an envelope may carry in its publisher's own encoding. */
 export interface EnvelopeFields {
   readonly properties: readonly Property[];
-  /** Properties whose type the protocol knows, by name; all of them are in `properties` as text, too. */
-  readonly typed?: ReadonlyMap<string, string | number | bigint | boolean> | undefined;
+  /** What selectors find by name where the protocol knows its type: integers are bigint, and undefined is a null. */
+  readonly typed?: ReadonlyMap<string, string | number | bigint | boolean | undefined> | undefined;
   /** Whether the body is UTF-8 text. */
   readonly text: boolean;
   readonly contentType?: string | undefined;

@@ -9,9 +9,19 @@ export type SqlToken =
   /** An integer is a bigint, so that it stays one, and is compared exactly. */
   | { readonly kind: 'number'; readonly text: string; readonly value: bigint | number; readonly at: number };
 
+/** How names and numbers are written: those of Java are what Jakarta Messaging 3.8.1.1 has. */
+export type SqlWriting = 'plain' | 'java';
+
 // Each of them looks at a character once.
-const WORD = /[a-zA-Z_$][a-zA-Z0-9_$]*/y;
-const NUMBER = /(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?/y;
+const WORDS: Readonly<Record<SqlWriting, RegExp>> = {
+  plain: /[a-zA-Z_$][a-zA-Z0-9_$]*/y,
+  java: /[\p{L}\p{Nl}\p{Sc}\p{Pc}][\p{L}\p{Nl}\p{Sc}\p{Pc}\p{Nd}\p{Mn}\p{Mc}]*/uy,
+};
+const NUMBERS: Readonly<Record<SqlWriting, RegExp>> = {
+  plain: /\d+[lL]|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?/y,
+  java: /0[xX][\da-fA-F]+[lL]?|0[bB][01]+[lL]?|\d+[lL]|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?[fFdD]?/y,
+};
+const INTEGER = /^(0[xX][\da-fA-F]+|0[bB][01]+|\d+)[lL]?$/;
 const STRING = /'[^']*'(?:'[^']*')*/y;
 const SYMBOL = /<>|<=|>=|[=<>(),+\-*/]/y;
 const WORD_PART = /[a-zA-Z0-9_$.]/;
@@ -26,7 +36,7 @@ export function sqlError(at: number, reason: string): BrokerError {
  * Cuts an expression into tokens, the last of which is its end.
  * @throws BrokerError ILLEGAL_FILTER_EXPRESSION
  */
-export function sqlTokens(expression: string): SqlToken[] {
+export function sqlTokens(expression: string, writing: SqlWriting): SqlToken[] {
   if (expression.length > EXPRESSION_CHARS_MAX) {
     throw sqlError(EXPRESSION_CHARS_MAX, `it is longer than ${EXPRESSION_CHARS_MAX} characters`);
   }
@@ -34,7 +44,8 @@ export function sqlTokens(expression: string): SqlToken[] {
   let at = 0;
   for (;;) {
     at = blankEnd(expression, at);
-    const token = at === expression.length ? { kind: 'end' as const, text: 'the end', at } : nextToken(expression, at);
+    const token =
+      at === expression.length ? { kind: 'end' as const, text: 'the end', at } : nextToken(expression, at, writing);
     tokens.push(token);
     if (token.kind === 'end') return tokens;
     at += token.text.length;
@@ -56,11 +67,11 @@ function blankEnd(expression: string, start: number): number {
   }
 }
 
-function nextToken(expression: string, at: number): SqlToken {
-  const word = match(WORD, expression, at);
+function nextToken(expression: string, at: number, writing: SqlWriting): SqlToken {
+  const word = match(WORDS[writing], expression, at);
   if (word !== '') return { kind: 'word', text: word, at };
-  const number = match(NUMBER, expression, at);
-  if (number !== '') return numberToken(expression, number, at);
+  const number = match(NUMBERS[writing], expression, at);
+  if (number !== '') return numberToken(expression, number, at, writing);
   const string = match(STRING, expression, at);
   if (string !== '') return { kind: 'string', text: string, value: string.slice(1, -1).replaceAll("''", "'"), at };
   const symbol = match(SYMBOL, expression, at);
@@ -69,17 +80,27 @@ function nextToken(expression: string, at: number): SqlToken {
   throw sqlError(at, `${JSON.stringify(String.fromCodePoint(expression.codePointAt(at)!))} has no meaning here`);
 }
 
-function numberToken(expression: string, digits: string, at: number): SqlToken {
-  const isInteger = /^\d+$/.test(digits);
-  const suffix = isInteger && /^[lL]/.test(expression.slice(at + digits.length, at + digits.length + 1)) ? 1 : 0;
-  const text = expression.slice(at, at + digits.length + suffix);
+function numberToken(expression: string, text: string, at: number, writing: SqlWriting): SqlToken {
   if (WORD_PART.test(expression[at + text.length] ?? ''))
     throw sqlError(at, `${text} is followed by what is no number`);
-  const value = isInteger ? BigInt(digits) : Number(digits);
+  const integer = INTEGER.exec(text)?.[1];
+  const value = integer === undefined ? decimalOf(text) : integerOf(integer, at, writing);
   if (typeof value === 'bigint' ? value > INTEGER_MAX : !Number.isFinite(value)) {
     throw sqlError(at, 'the number is too large');
   }
   return { kind: 'number', text, value, at };
+}
+
+function integerOf(digits: string, at: number, writing: SqlWriting): bigint {
+  if (writing === 'plain' || !/^0\d/.test(digits)) return BigInt(digits);
+  if (!/^[0-7]+$/.test(digits)) throw sqlError(at, `${digits} begins with 0, but is not octal`);
+  return BigInt(`0o${digits}`);
+}
+
+/** A float is as exact as that of a property. */
+function decimalOf(text: string): number {
+  const value = Number(text.replace(/[fFdD]$/, ''));
+  return /[fF]$/.test(text) ? Math.fround(value) : value;
 }
 
 function match(pattern: RegExp, text: string, at: number): string {

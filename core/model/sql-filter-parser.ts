@@ -1,4 +1,4 @@
-import { sqlError, sqlTokens, type SqlToken } from './sql-filter-lexer.ts';
+import { sqlError, sqlTokens, type SqlToken, type SqlWriting } from './sql-filter-lexer.ts';
 import {
   asCondition,
   asNumber,
@@ -36,6 +36,7 @@ export type SqlDialect = 'rocketmq' | 'jms';
 
 interface Dialect {
   readonly words: ReadonlySet<string>;
+  readonly writing: SqlWriting;
   readonly hasArithmetic: boolean;
   readonly isTyped: boolean;
   readonly read: NumberReader;
@@ -50,11 +51,18 @@ const WORDS = ['AND', 'OR', 'NOT', 'BETWEEN', 'IN', 'IS', 'NULL', 'TRUE', 'FALSE
 const DIALECTS: Readonly<Record<SqlDialect, Dialect>> = {
   rocketmq: {
     words: new Set([...WORDS, 'CONTAINS', 'STARTSWITH', 'ENDSWITH']),
+    writing: 'plain',
     hasArithmetic: false,
     isTyped: false,
     read: readLike,
   },
-  jms: { words: new Set([...WORDS, 'LIKE', 'ESCAPE']), hasArithmetic: true, isTyped: true, read: readNumber },
+  jms: {
+    words: new Set([...WORDS, 'LIKE', 'ESCAPE']),
+    writing: 'java',
+    hasArithmetic: true,
+    isTyped: true,
+    read: readNumber,
+  },
 };
 
 /**
@@ -73,7 +81,7 @@ class SqlParser {
   private depth = 0;
 
   constructor(expression: string, dialect: Dialect) {
-    this.tokens = sqlTokens(expression);
+    this.tokens = sqlTokens(expression, dialect.writing);
     this.dialect = dialect;
   }
 
@@ -230,7 +238,7 @@ class SqlParser {
     if (this.takeWord('NULL')) return constant(undefined, token.at);
     if (this.takeWord('TRUE')) return constant(true, token.at);
     if (this.takeWord('FALSE')) return constant(false, token.at);
-    if (token.kind !== 'word' || this.dialect.words.has(token.text.toUpperCase())) {
+    if (token.kind !== 'word' || this.dialect.words.has(wordOf(token.text))) {
       throw this.unexpected('a property or a value');
     }
     this.next++;
@@ -266,7 +274,7 @@ class SqlParser {
 
   private isWord(word: string): boolean {
     const { token, dialect } = this;
-    return token.kind === 'word' && dialect.words.has(word) && token.text.toUpperCase() === word;
+    return token.kind === 'word' && dialect.words.has(word) && wordOf(token.text) === word;
   }
 
   private takeWord(word: string): boolean {
@@ -286,4 +294,9 @@ class SqlParser {
     const { text, at } = this.token;
     return sqlError(at, wanted === undefined ? `${text} is not expected` : `${wanted} is expected, not ${text}`);
   }
+}
+
+/** In capitals, but no other letter becomes one of A to Z by that. */
+function wordOf(text: string): string {
+  return /^[a-zA-Z]+$/.test(text) ? text.toUpperCase() : text;
 }

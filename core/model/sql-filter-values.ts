@@ -169,6 +169,13 @@ const ARITHMETIC: Readonly<Record<string, (left: number, right: number) => numbe
   '*': (left, right) => left * right,
   '/': (left, right) => left / right,
 };
+/** Integers stay integers, as Java has it (Jakarta Messaging 3.8.1.1), and are divided without a rest. */
+const INTEGER_ARITHMETIC: Readonly<Record<string, (left: bigint, right: bigint) => bigint | undefined>> = {
+  '+': (left, right) => left + right,
+  '-': (left, right) => left - right,
+  '*': (left, right) => left * right,
+  '/': (left, right) => (right === 0n ? undefined : left / right),
+};
 
 /** The first value, and then one operator and value after the other. */
 export function calculate(first: Evaluate, rest: readonly { readonly operator: string; readonly value: Evaluate }[]) {
@@ -177,7 +184,10 @@ export function calculate(first: Evaluate, rest: readonly { readonly operator: s
     for (const { operator, value } of rest) {
       const next = numberOf(value(properties));
       if (result === undefined || next === undefined) return undefined;
-      result = ARITHMETIC[operator]!(Number(result), Number(next));
+      if (typeof result === 'bigint' && typeof next === 'bigint') {
+        const exact = INTEGER_ARITHMETIC[operator]!(result, next);
+        result = exact && BigInt.asIntN(64, exact);
+      } else result = ARITHMETIC[operator]!(Number(result), Number(next));
     }
     return typeof result === 'number' && !Number.isFinite(result) ? undefined : result;
   };

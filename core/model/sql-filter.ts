@@ -66,15 +66,15 @@ class JmsProperties extends MessageProperties {
     if (message === undefined || view === undefined) return undefined;
     switch (name) {
       case 'JMSMessageID':
-        return typed(view.messageId);
+        return typed(view.typed?.get(name) ?? view.messageId);
       case 'JMSPriority':
-        return view.priority ?? DEFAULT_PRIORITY;
+        return integer(view.priority ?? DEFAULT_PRIORITY);
       case 'JMSTimestamp':
-        return view.bornAt;
+        return integer(view.bornAt);
       case 'JMSExpiration':
-        return view.expiresAt;
+        return integer(view.expiresAt);
       case 'JMSCorrelationID':
-        return typed(view.correlationId && Buffer.from(view.correlationId).toString('utf8'));
+        return typed(view.typed?.get(name) ?? (view.correlationId && Buffer.from(view.correlationId).toString('utf8')));
       case 'JMSType':
         return typed(view.tag);
       case 'JMSDeliveryMode':
@@ -82,8 +82,14 @@ class JmsProperties extends MessageProperties {
       case 'JMSXGroupID':
         return typed(view.messageGroup);
     }
-    return typed(view.typed?.get(name)) ?? view.properties.find(([key]) => key === name)?.[1];
+    if (view.typed?.has(name) === true) return typed(view.typed.get(name));
+    return view.properties.find(([key]) => key === name)?.[1];
   }
+}
+
+/** What a client says may be anything. */
+function integer(value: number): SqlValue {
+  return Number.isInteger(value) ? BigInt(value) : value;
 }
 
 function typed(value: SqlValue): SqlValue {

@@ -19,6 +19,14 @@ export interface ExchangeBinding {
   readonly arguments: Readonly<Record<string, string>>;
 }
 
+/** RabbitMQ has them from the start. */
+const PREDECLARED: readonly (readonly [string, ExchangeType])[] = [
+  ['amq.direct', 'direct'],
+  ['amq.fanout', 'fanout'],
+  ['amq.headers', 'headers'],
+  ['amq.match', 'headers'],
+];
+
 const EXCHANGE_PREFIX = 'exchange/';
 const BINDING_PREFIX = 'binding/';
 
@@ -30,6 +38,7 @@ export class Exchanges {
 
   constructor(meta: MetaStore) {
     this.meta = meta;
+    for (const [name, type] of PREDECLARED) this.exchanges.set(name, { name, type, arguments: {} });
   }
 
   async load(): Promise<void> {

@@ -52,6 +52,11 @@ export class TopicSubscriptions {
     return `${PASSING_PREFIX}${++this.lastPassing}`;
   }
 
+  /** The same for one that several know by its name, which has a character that is no digit. */
+  passingGroup(name: string): string {
+    return `${PASSING_PREFIX}${name}`;
+  }
+
   /**
    * Makes the subscription, or changes its details: it goes on where it was then.
    * @param rules of its group, where it is a new one

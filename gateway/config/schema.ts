@@ -103,6 +103,8 @@ const mqtt = z.strictObject({
 const amqp = z.strictObject({
   listeners: z.array(amqpListener).prefault([{}]),
   containerId: z.string().min(1).default(DEFAULT_AMQP_OPTIONS.containerId),
+  product: z.string().min(1).default(DEFAULT_AMQP_OPTIONS.product),
+  version: z.string().min(1).optional(),
   saslMechanisms: saslMechanisms.default([...DEFAULT_AMQP_OPTIONS.saslMechanisms]),
   connectTimeoutMs: ms.default(DEFAULT_AMQP_OPTIONS.connectTimeoutMs),
   idleTimeoutMs: idleMs.default(DEFAULT_AMQP_OPTIONS.idleTimeoutMs),

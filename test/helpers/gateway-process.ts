@@ -64,7 +64,17 @@ export function spawnGatewayProcess(
 
 /** Runs the built gateway until it ends by itself. */
 export async function runGateway(...flags: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+  return runGatewayWith('', ...flags);
+}
+
+/** The same with something on standard input. */
+export async function runGatewayWith(
+  input: string,
+  ...flags: string[]
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...flags], { stdio: ['pipe', 'pipe', 'pipe'] });
+  // Who does not read it may have ended.
+  child.stdin.on('error', () => undefined).end(input);
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));

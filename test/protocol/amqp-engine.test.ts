@@ -22,6 +22,7 @@ import {
   targetOf,
   transferFrame,
 } from '../helpers/amqp-client.ts';
+import { str } from '../helpers/amqp-messages.ts';
 import { TestNodes } from '../helpers/amqp-nodes.ts';
 import { startAmqpServer, type AmqpServer } from '../helpers/amqp-server.ts';
 import { settled } from '../helpers/manual-clock.ts';
@@ -489,8 +490,12 @@ t.test('open: what we say, and what we do not take', async (t) => {
     maxFrameSizeBytes: 4096,
     channelMax: 7,
   });
-  const client = await RawAmqpClient.connect(server.port);
-  client.header('amqp');
+  const headed = async (port: number): Promise<RawAmqpClient> => {
+    const connected = await RawAmqpClient.connect(port);
+    connected.header('amqp');
+    return connected;
+  };
+  const client = await headed(server.port);
   const open = await client.open({ idleTimeOutMs: 1000 });
   t.match(open, { containerId: 'here', maxFrameSize: 4096, channelMax: 7, idleTimeOutMs: 30_000 });
   t.same(open.offeredCapabilities, [
@@ -504,9 +509,14 @@ t.test('open: what we say, and what we do not take', async (t) => {
     product: 'gantry',
     version: 'test',
     platform: /^Node/,
+    node: 'here',
     'queue-prefix': 'queue://',
     'topic-prefix': 'topic://',
   });
+  // What it says instead to clients of one broker.
+  const { server: other } = await start(t, { product: 'RabbitMQ', version: '4.1.0' });
+  const { properties } = await (await headed(other.port)).open();
+  t.same([properties.get('product'), properties.get('version')], [str('RabbitMQ'), str('4.1.0')]);
   // Half of the client's idle time-out.
   await server.clock.advance(400);
   t.equal((await client.next('empty')).channel, 0);
@@ -517,8 +527,7 @@ t.test('open: what we say, and what we do not take', async (t) => {
     [{ idleTimeOutMs: 10 }, 'amqp:not-allowed'],
   ];
   for (const [fields, condition] of faults) {
-    const faulty = await RawAmqpClient.connect(server.port);
-    faulty.header('amqp');
+    const faulty = await headed(server.port);
     const answer = await faulty.open(fields);
     t.ok(answer.properties.has('amqp:connection-establishment-failed'));
     t.equal((await faulty.next('close')).error?.condition, condition);

@@ -1,7 +1,19 @@
 import t, { type Test } from 'tap';
 import type { AmqpValue } from '../../adapters/amqp/v1/codec/values.ts';
 import { RawAmqpClient, sourceOf, targetOf } from '../helpers/amqp-client.ts';
-import { bool, bytesOf, mapOf, NULL, propertiesOf, readMessage, str, sym, ulong } from '../helpers/amqp-messages.ts';
+import {
+  bin,
+  bool,
+  bytesOf,
+  mapOf,
+  NULL,
+  propertiesOf,
+  readMessage,
+  str,
+  sym,
+  uint,
+  ulong,
+} from '../helpers/amqp-messages.ts';
 import { startTestGateway } from '../helpers/gateway.ts';
 
 /** RabbitMQ's management over AMQP 1.0, byte by byte as its clients use it: a pair of links to `/management`. */
@@ -156,6 +168,11 @@ t.test('a queue is declared, looked at, emptied and deleted', async (t) => {
   t.equal(await client.status('DELETE', `${path}/messages`), '404');
   t.same((await client.request('DELETE', path)).body, mapOf({ message_count: ulong(0n) }), 'gone is gone');
   t.equal(await client.status('PUT', path), '201');
+  // Who reads it is told.
+  await client.raw.receiver(path, 5, { handle: 5, name: 'left behind' });
+  await client.raw.seen();
+  t.equal(await client.status('DELETE', path), '200');
+  t.match(await client.raw.next('detach'), { closed: true, error: { condition: 'amqp:resource-deleted' } });
 });
 
 t.test('exchanges and bindings', async (t) => {
@@ -211,6 +228,42 @@ t.test('exchanges and bindings', async (t) => {
   t.equal(await bind(other, 'k'), '404');
 });
 
+t.test('exchanges that are there from the start', async (t) => {
+  const client = await ManagementClient.connect(t);
+  const queue = fresh('q');
+  await client.request('PUT', `/queues/${queue}`, QUEUE);
+  t.equal(await client.status('PUT', '/exchanges/amq.direct', mapOf({ type: str('direct') })), '204');
+  for (const [i, name] of ['direct', 'fanout', 'headers', 'match'].entries()) {
+    const binding = { source: str(`amq.${name}`), destination_queue: str(queue), binding_key: str('k') };
+    t.equal(await client.status('POST', '/bindings', mapOf(binding)), '204', name);
+    await send(client, 10 + i, `/exchanges/amq.${name}/k`, 1);
+  }
+  t.same(fieldOf((await client.request('GET', `/queues/${queue}`)).body, 'message_count'), ulong(4n));
+  // Nobody is bound to it with that key.
+  await client.raw.sender('/exchanges/amq.direct/other', { handle: 30, name: 'other' });
+  client.raw.transfer({ handle: 30, deliveryId: client.sent++ }, bytesOf([['data', bin('x')]]));
+  t.same((await client.raw.next('disposition')).state, { kind: 'released' });
+});
+
+t.test('a queue may say how often, and where it is kept', async (t) => {
+  const client = await ManagementClient.connect(t);
+  const queue = fresh('q');
+  const declared = (limit: number): AmqpValue =>
+    mapOf({ arguments: mapOf({ 'x-delivery-limit': uint(limit), 'x-queue-leader-locator': str('balanced') }) });
+  const path = `/queues/${queue}`;
+  const created = await client.request('PUT', path, declared(1));
+  t.equal(created.status, '201');
+  t.same(fieldOf(fieldOf(created.body, 'arguments'), 'x-delivery-limit'), { type: 'long', value: 1n });
+  t.equal(await client.status('PUT', path, declared(1)), '200');
+  t.equal(await client.status('PUT', path, declared(2)), '409');
+  await send(client, 10, path, 1);
+  await client.raw.receiver(path, 10, { handle: 11, name: 'reader' });
+  const state = { kind: 'modified', deliveryFailed: true, undeliverableHere: false } as const;
+  for (const _ of [1, 2]) client.raw.disposition((await client.raw.next('transfer')).deliveryId!, undefined, { state });
+  const dead = await client.raw.receiver(`${path}/$deadletterqueue`, 10, { handle: 12, name: 'dead' });
+  t.equal((await client.raw.next('transfer')).handle, dead.handle);
+});
+
 t.test("an exclusive queue is the connection's alone, and goes with it", async (t) => {
   const [one, two] = [await ManagementClient.connect(t), await ManagementClient.connect(t)];
   const queue = fresh('client.gen-/ü');
@@ -255,6 +308,8 @@ t.test('what cannot be done is said, and the link lives', async (t) => {
     ['PUT', `/queues/${name}`, args({ 'x-message-ttl': ulong(1n) }), '400'],
     ['PUT', `/queues/${name}`, args({ 'x-dead-letter-exchange': str('x') }), '400'],
     ['PUT', `/queues/${name}`, args({ 'x-queue-type': str('stream') }), '400'],
+    ['PUT', `/queues/${name}`, args({ 'x-delivery-limit': str('many') }), '400'],
+    ['PUT', `/queues/${name}`, args({ 'x-delivery-limit': { type: 'long', value: -1n } }), '400'],
     ['PUT', `/queues/${name}/messages`, NULL, '404'],
     ['DELETE', `/queues/${name}/other`, NULL, '404'],
     ['GET', `/queues/${name}`, NULL, '404'],
@@ -264,6 +319,9 @@ t.test('what cannot be done is said, and the link lives', async (t) => {
     ['PUT', '/exchanges/x', mapOf({ auto_delete: bool(true) }), '400'],
     ['PUT', '/exchanges/x', mapOf({ internal: bool(true) }), '400'],
     ['PUT', '/exchanges/x', args({ 'alternate-exchange': str('y') }), '400'],
+    ['DELETE', '/exchanges/amq.direct', NULL, '403'],
+    ['PUT', '/exchanges/amq.direct', mapOf({ type: str('fanout') }), '409'],
+    ['POST', '/bindings', mapOf({ source: str('amq.topic'), destination_queue: str('q') }), '400'],
     ['POST', '/bindings', NULL, '400'],
     ['POST', '/bindings', mapOf({ source: str('x'), destination_exchange: str('y') }), '400'],
     ['POST', '/bindings', mapOf({ source: str(''), destination_queue: str('q') }), '403'],

@@ -121,6 +121,29 @@ t.test('shared subscriptions: by container, global, and joined by many at once',
   }
 });
 
+t.test('what lasts, what does not, and a queue may have one name', async (t) => {
+  const { client } = await startNodeServer(t);
+  const one = await client();
+  await one.sender(0, '/queues/sub');
+  await one.send(0, 'first');
+  await one.send(0, 'second');
+  await one.receiver(1, '/queues/sub', 1);
+  one.raw.disposition((await one.transfer()).deliveryId!);
+  await one.detach(1);
+  await one.sender(2, TOPIC);
+  const shared = { capabilities: ['topic', 'shared'] };
+  const global = { capabilities: ['topic', 'shared', 'global'] };
+  for (const [i, terminus] of [shared, { ...shared, ...NEVER }, global, { ...global, ...NEVER }].entries()) {
+    await one.receiver(10 + i, 'news', 10, terminus, { name: `sub|${i}` });
+  }
+  await one.send(2, 'm');
+  t.same(await one.texts(4), ['m', 'm', 'm', 'm'], 'four subscriptions');
+  for (const handle of [10, 11, 12, 13]) await one.detach(handle);
+  await settled();
+  await one.receiver(1, '/queues/sub', 10);
+  t.same(await one.texts(1), ['second'], 'the queue is where it was');
+});
+
 t.test('JMS ends a subscription by name', async (t) => {
   const { client, broker } = await startNodeServer(t);
   const one = await client();

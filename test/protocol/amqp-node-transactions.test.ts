@@ -95,6 +95,7 @@ t.test('what is no request, no id, too many, too large or too late', async (t) =
   ]) {
     t.match(await ask(one, bad), { kind: 'rejected' });
   }
+  t.match(await ask(one, request(NUMBERS.declare, [bin('global')])), { error: { condition: 'amqp:not-implemented' } });
   t.equal(await discharge(one, Buffer.from('nothing')), 'amqp:transaction:unknown-id');
   const ids = [await declare(one), await declare(one), await declare(one)];
   t.match(await ask(one, request(NUMBERS.declare, [])), { error: { condition: 'amqp:resource-limit-exceeded' } });

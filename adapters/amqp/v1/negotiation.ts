@@ -7,8 +7,6 @@ import type { AmqpOptions } from './options.ts';
 /** Connections that have to be kept alive more often are not taken. */
 export const IDLE_TIMEOUT_MS_MIN = 500;
 
-const PRODUCT = 'gantry';
-
 /** The policy of OASIS' Enforcing Connection Uniqueness; a JMS client id is meant to be in use once. */
 export const SOLE_CONNECTION = 'sole-connection-for-container';
 
@@ -47,15 +45,17 @@ export function openFor(options: AmqpOptions, version: string, isRefused: boolea
     idleTimeOutMs: options.idleTimeoutMs === 0 ? undefined : Math.ceil(options.idleTimeoutMs / 2),
     offeredCapabilities: CAPABILITIES,
     desiredCapabilities: [],
-    properties: propertiesOf(version, isRefused),
+    properties: propertiesOf(options, options.version ?? version, isRefused),
   };
 }
 
-function propertiesOf(version: string, isRefused: boolean): AmqpMap {
+function propertiesOf({ product, containerId }: AmqpOptions, version: string, isRefused: boolean): AmqpMap {
   const properties = {
-    product: stringValue(PRODUCT),
+    product: stringValue(product),
     version: stringValue(version),
     platform: stringValue(`Node.js ${process.version}`),
+    // RabbitMQ's clients do not go on without it.
+    node: stringValue(containerId),
     // In front of the names that JMS and NMS clients give.
     'queue-prefix': stringValue('queue://'),
     'topic-prefix': stringValue('topic://'),

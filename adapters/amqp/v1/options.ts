@@ -4,6 +4,10 @@ export type SaslMechanism = 'EXTERNAL' | 'SCRAM-SHA-256' | 'PLAIN' | 'ANONYMOUS'
 export interface AmqpOptions {
   /** What we call ourselves in `open`. */
   readonly containerId: string;
+  /** Said in the properties of `open`: some clients look there for the broker they were made for. */
+  readonly product: string;
+  /** The same; undefined: our own. */
+  readonly version?: string | undefined;
   /** A connection that has not sent `open` by then is closed. */
   readonly connectTimeoutMs: number;
   /** A client that sends no frame for so long is closed; half of it is announced (AMQP 2.4.5). 0: never. */
@@ -33,6 +37,7 @@ export interface AmqpOptions {
 
 export const DEFAULT_AMQP_OPTIONS: AmqpOptions = {
   containerId: 'gantry',
+  product: 'gantry',
   connectTimeoutMs: 10_000,
   idleTimeoutMs: 120_000,
   maxFrameSizeBytes: 65_536,

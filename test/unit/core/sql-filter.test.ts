@@ -159,7 +159,17 @@ void t.test('what is refused says where', async (t) => {
 });
 
 void t.test('the JMS dialect: LIKE and arithmetic', async (t) => {
-  const values: Record<string, SqlValue> = { n: 5, f: '21.5', s: 'a_b%c', u: '𝄞x', d: 2.5, yes: true, l: 5n };
+  const values: Record<string, SqlValue> = {
+    n: 5,
+    f: '21.5',
+    s: 'a_b%c',
+    u: '𝄞x',
+    d: 2.5,
+    yes: true,
+    l: 5n,
+    float: Math.fround(0.1),
+  };
+  Object.assign(values, { größe: 5n, λ_1: 5, '€$': 5, ſ: 'no keyword' });
   const evaluate = (expression: string) => parseSql(expression, 'jms')({ get: (name) => values[name] });
   const cases: [string, boolean | undefined][] = [
     ['n + 1 = 6 AND n * 2 - 1 = 9 AND n / 2 = 2.5 AND 1 + 2 * 3 = 7 AND (1 + 2) * 3 = 9', true],
@@ -175,8 +185,27 @@ void t.test('the JMS dialect: LIKE and arithmetic', async (t) => {
     ["missing LIKE '%'", undefined],
     ["n LIKE '5'", undefined],
     ["s NOT IN ('x') AND contains IS NULL", true],
+    // Java's numbers, and its arithmetic of integers.
+    ['d = 2.5f AND d = 2.5F AND d = 2.5d AND d = 25e-1D AND 5d = n AND 5f = n AND 1e3 = 1000 AND 7. > 6', true],
+    ['float = 0.1f AND NOT float = 0.1 AND float <> 0.1d', true],
+    ['0x1F = 31 AND 0Xffl = 255 AND 0b101 = 5 AND 017 = 15 AND 00 = 0 AND 017L = 15 AND 10L = 10 AND 017d = 17', true],
+    ['-0x10 = -16 AND 0x7fffffffffffffff = 9223372036854775807 AND 0x1D = 29 AND 0xF + 1 = 16', true],
+    ['l / 2 = 2 AND l / 2.0 = 2.5 AND n / 2 = 2.5 AND -7 / 2 = -3 AND 5 / 2 * 2 = 4 AND 10 * l / 4 = 12', true],
+    ['l / 0 = 1', undefined],
+    ['9007199254740992 + 1 = 9007199254740993 AND l * 1801439850948199 = 9007199254740995', true],
+    ['9223372036854775807 + 1 < 0', true],
+    // Java's names, and no keyword in other letters.
+    ["größe = 5 AND λ_1 = 5 AND €$ = 5 AND ſ = 'no keyword' AND ıN IS NULL", true],
   ];
   for (const [expression, value] of cases) t.equal(evaluate(expression), value, expression);
+  t.match(errorOf('a = 08', 'jms'), { message: /at character 5: 08 begins with 0, but is not octal/ });
+  for (const number of ['0x', '0xg', '1.5L', '5dd', '1e3x', '0b2', '0x1.8']) {
+    t.match(errorOf(`a = ${number}`, 'jms'), { message: /at character 5: .* is followed by what is no number/ });
+  }
+  for (const number of ['0x8000000000000001', '1e999d']) {
+    t.match(errorOf(`a = ${number}`, 'jms'), { message: /at character 5: the number is too large/ });
+  }
+  for (const number of ['5d', '1.5f', '0x1F']) t.match(errorOf(`a = ${number}`), { message: /no number/ }, 'RocketMQ');
   t.match(errorOf("a LIKE 'x' ESCAPE 'xy'", 'jms'), { message: /at character 19: one character/ });
   t.match(errorOf("a LIKE 'x!y' ESCAPE '!'", 'jms'), { message: /escape character stands before/ });
   t.match(errorOf("a LIKE 'x!' ESCAPE '!'", 'jms'), { message: /escape character stands before/ });
@@ -348,6 +377,7 @@ void t.test('message selectors compare by type, and text of other protocols by w
     ['JMSPriority = 4 AND JMSTimestamp = 1000 AND JMSTimestamp BETWEEN 0 AND 5 * 1000', true],
     ["JMSDeliveryMode = 'PERSISTENT'", true],
     ['JMSXDeliveryCount IS NULL AND jmsPriority IS NULL AND JMSExpiration = 0', true],
+    ['JMSTimestamp / 300 = 3 AND JMSPriority / 3 = 1', true],
     ["JMSPriority = '4'", false],
   ];
   for (const [expression, value] of cases) t.equal(passes(expression), value, expression);

@@ -1,7 +1,7 @@
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import t from 'tap';
-import { runGateway, startGatewayProcess } from '../../helpers/gateway-process.ts';
+import { runGateway, runGatewayWith, startGatewayProcess } from '../../helpers/gateway-process.ts';
 
 t.test('flags', async (t) => {
   const help = await runGateway('--help');
@@ -14,6 +14,13 @@ t.test('flags', async (t) => {
   t.match(await runGateway('--config', '/nowhere'), { code: 2, stderr: /^gantry: \/nowhere: / });
   t.match(await runGateway('--colour'), { code: 2, stderr: /^gantry: .*--colour/ });
   t.match(await runGateway('dance'), { code: 2, stderr: /unknown command dance/ });
+});
+
+t.test('a password is read from a line, also one without an end', async (t) => {
+  const scram = /^SCRAM-SHA-256\$\d+:\S+\n$/;
+  t.match(await runGatewayWith('secret\n', 'hash-password'), { code: 0, stdout: /^scrypt\$/ });
+  t.match(await runGatewayWith('secret', 'hash-password', '--scram'), { code: 0, stdout: scram });
+  t.match(await runGatewayWith('', 'hash-password'), { code: 1, stdout: '', stderr: /no password was given/ });
 });
 
 t.test('a port that is taken', async (t) => {

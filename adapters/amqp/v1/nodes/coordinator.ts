@@ -1,6 +1,7 @@
 import { CodecError } from '../codec/codec-error.ts';
 import { Descriptor, descriptorOf } from '../codec/descriptors.ts';
 import { ACCEPTED, type AmqpError, type Coordinator, type DeliveryState } from '../codec/performatives.ts';
+import { NULL_VALUE } from '../codec/plain-values.ts';
 import { readValue } from '../codec/reader.ts';
 import { MessageSections, scanSections } from '../codec/sections.ts';
 import type { IncomingLink, TargetNode } from '../node.ts';
@@ -93,7 +94,10 @@ function readRequest(buffer: Buffer, start: number, end: number): Request {
   const value = readValue(buffer, sections.body.valueStart, sections.body.end, 'request to the coordinator');
   const descriptor = descriptorOf(value);
   const fields = value.type === 'described' ? value.value : undefined;
-  if (descriptor === Descriptor.declare) return { kind: 'declare' };
+  if (descriptor === Descriptor.declare) {
+    if (fields?.type !== 'list' || (fields.value[0] ?? NULL_VALUE).type === 'null') return { kind: 'declare' };
+    throw new CodecError('amqp:not-implemented', 'there are no distributed transactions: global-id has to be null');
+  }
   if (descriptor === Descriptor.discharge && fields?.type === 'list') {
     const [txnId, fail] = fields.value;
     if (txnId?.type === 'binary') {

@@ -178,6 +178,8 @@ export class LeasedSource implements SourceNode, LeaseHolder {
   private failed(error: unknown): void {
     this.isReceiving = false;
     if (this.isDetached) return;
-    this.link.detach(this.context.errorOf(error, 'a link cannot be read from'));
+    const { condition, ...told } = this.context.errorOf(error, 'a link cannot be read from');
+    // It was there when the link was attached.
+    this.link.detach({ ...told, condition: condition === 'amqp:not-found' ? 'amqp:resource-deleted' : condition });
   }
 }

@@ -16,6 +16,7 @@ import { EXCHANGE_TYPES, type ExchangeBinding, type ExchangeType } from '../../.
 import { LinkError, type IncomingLink } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 import type { Request, Response } from './request-message.ts';
+import { RETRY_AT_ONCE } from './queues.ts';
 import type { TemporaryNode } from './temporary-nodes.ts';
 
 /** What a request comes to; like a response of HTTP. */
@@ -43,10 +44,22 @@ class RequestError extends Error {
   }
 }
 
-/** What a queue may be declared with; anything else is refused. All queues are of one kind here. */
-const QUEUE_ARGUMENTS = new Set(['x-queue-type']);
-/** A stream is read in another way. */
+const QUEUE_TYPE = 'x-queue-type';
+const DELIVERY_LIMIT = 'x-delivery-limit';
+/** What a queue may be declared with, besides those two; it says where and how RabbitMQ keeps it. Anything else is refused. */
+const PLACEMENT = new Set([
+  'x-queue-mode',
+  'x-queue-version',
+  'x-queue-leader-locator',
+  'x-queue-master-locator',
+  'x-quorum-initial-group-size',
+  'x-quorum-target-group-size',
+]);
+/** All queues are of one kind here; a stream is read in another way. */
 const QUEUE_TYPES = new Set(['quorum', 'classic']);
+const DELIVERY_LIMIT_MAX = 1000;
+/** These are there without being declared. `amq.topic` is the name space of MQTT. */
+const AMQ_TOPIC = 'amq.topic';
 
 /**
  * The part of RabbitMQ's management over AMQP 1.0 (`/management`, HTTP in messages) that its clients use: queues, exchanges and the
@@ -104,19 +117,28 @@ export class Management {
   private async declareQueue(queue: string, body: AmqpMap, link: IncomingLink): Promise<Answer> {
     checkFields(body, ['durable', 'exclusive', 'auto_delete']);
     checkReserved(queue);
-    for (const [name, value] of argumentsOf(body)) {
-      if (!QUEUE_ARGUMENTS.has(name)) throw new RequestError(400, `the queue argument ${name} is not supported`);
-      if (!QUEUE_TYPES.has(textOf(value) ?? ''))
-        throw new RequestError(400, 'there are no queues of that x-queue-type');
-    }
+    const limit = deliveryLimitOf(argumentsOf(body));
     if (booleanOf(body.get('exclusive')) === true) return this.declareExclusive(queue, link);
     if (booleanOf(body.get('auto_delete')) === true) {
       throw new RequestError(400, 'a queue goes with its clients only where it is exclusive');
     }
     if (this.context.temporary.get(queue) !== undefined) throw new RequestError(409, `queue ${queue} is exclusive`);
     const isNew = !this.isQueue(queue);
+    await this.useLimit(encodeTopicName(queue), limit);
     await this.context.queues.use(queue);
     return { status: isNew ? 201 : 200, body: await this.queueMap(queue) };
+  }
+
+  /** How often what a client gave back is delivered again. */
+  private async useLimit(group: string, limit: number | undefined): Promise<void> {
+    if (limit === undefined) return;
+    const { groups } = this.context.broker;
+    const attemptsMax = limit + 1;
+    const known = groups.get(group);
+    if (known === undefined) await groups.put({ name: group, retry: { ...RETRY_AT_ONCE, attemptsMax } });
+    else if (known.retry.attemptsMax !== attemptsMax) {
+      throw new RequestError(409, `the queue has ${DELIVERY_LIMIT} ${known.retry.attemptsMax - 1}`);
+    }
   }
 
   /** In memory, and gone with the connection; where RabbitMQ's clients get their replies. */
@@ -187,6 +209,7 @@ export class Management {
   }
 
   private async deleteExchange(name: string): Promise<Answer> {
+    checkReserved(name);
     await this.context.broker.exchanges.delete(name);
     this.context.destinations.forget();
     return NO_CONTENT;
@@ -200,6 +223,9 @@ export class Management {
       throw new RequestError(400, 'a binding has a source, which is an exchange, and a destination_queue');
     }
     if (exchange === '') throw new RequestError(403, 'the default exchange has its bindings');
+    if (exchange === AMQ_TOPIC) {
+      throw new RequestError(400, `queues cannot be bound to ${AMQ_TOPIC}: read /topic/<key> instead`);
+    }
     if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
     const key = textOf(body.get('binding_key')) ?? '';
     await this.context.broker.exchanges.bind({ exchange, queue, key, arguments: textsOf(argumentsOf(body)) });
@@ -247,8 +273,14 @@ export class Management {
       ['auto_delete', booleanValue(false)],
       ['exclusive', booleanValue(false)],
       ['type', stringValue('quorum')],
-      ['arguments', mapValue([])],
+      ['arguments', mapValue(this.limitOf(encodeTopicName(queue)))],
     ]);
+  }
+
+  private limitOf(group: string): [string, AmqpValue][] {
+    const attemptsMax = this.context.broker.groups.get(group)?.retry.attemptsMax ?? RETRY_AT_ONCE.attemptsMax;
+    if (attemptsMax === RETRY_AT_ONCE.attemptsMax) return [];
+    return [[DELIVERY_LIMIT, { type: 'long', value: BigInt(attemptsMax - 1) }]];
   }
 }
 
@@ -287,6 +319,24 @@ function countOf(count: number): Answer {
 function named(name: string | undefined): string {
   if (name === undefined || name === '') throw new RequestError(400, 'the name is empty');
   return name;
+}
+
+/** @throws RequestError for what a queue cannot be declared with */
+function deliveryLimitOf(args: AmqpMap): number | undefined {
+  let limit: number | undefined;
+  for (const [name, value] of args) {
+    if (name === QUEUE_TYPE) {
+      if (QUEUE_TYPES.has(textOf(value) ?? '')) continue;
+      throw new RequestError(400, `there are no queues of that ${QUEUE_TYPE}`);
+    }
+    if (name === DELIVERY_LIMIT) {
+      limit = Number(plain(value) || NaN);
+      if (Number.isInteger(limit) && limit >= 0 && limit <= DELIVERY_LIMIT_MAX) continue;
+      throw new RequestError(400, `${DELIVERY_LIMIT} is from 0 to ${DELIVERY_LIMIT_MAX}`);
+    }
+    if (!PLACEMENT.has(name)) throw new RequestError(400, `the queue argument ${name} is not supported`);
+  }
+  return limit;
 }
 
 function checkReserved(name: string): void {

@@ -78,8 +78,15 @@ export class Subscriptions {
   ): Promise<{ readonly group: string; readonly leave: (closed: boolean) => void }> {
     const isShared = source.capabilities.includes('shared');
     const isDurable = source.durable > 0 || source.expiryPolicy === 'never';
-    const group = isShared || isDurable ? groupOf(link, source) : this.context.broker.subscriptions.newPassingGroup();
+    const group = isDurable ? groupOf(link, source) : this.passingGroupOf(link, source);
     return this.inTurn(group, () => this.joinGroup(group, { isShared, isDurable }, link, source, terms));
+  }
+
+  /** JMS: one that is shared and does not last is another one than that which lasts under the same name. */
+  private passingGroupOf(link: OutgoingLink, { capabilities }: Source): string {
+    const { subscriptions } = this.context.broker;
+    if (!capabilities.includes('shared')) return subscriptions.newPassingGroup();
+    return withinLimit(subscriptions.passingGroup(groupNameOf(link, capabilities)));
   }
 
   private async joinGroup(
@@ -232,15 +239,23 @@ const EMPTY_SOURCE: Source = {
   capabilities: [],
 };
 
+/** The group of a durable subscription. */
+function groupOf(link: OutgoingLink, { capabilities }: { readonly capabilities: readonly string[] }): string {
+  return withinLimit(groupNameOf(link, capabilities));
+}
+
 /**
- * The group of a subscription with a name: container id and link name, or the link name alone for one that all containers
- * share. Further links of one JMS client carry a counter behind `|`.
+ * Container id and link name; the first is empty where all containers share it, so that it is no queue of that name.
+ * Further links of one JMS client carry a counter behind `|`.
  */
-function groupOf({ name, peer }: OutgoingLink, { capabilities }: { readonly capabilities: readonly string[] }): string {
+function groupNameOf({ name, peer }: OutgoingLink, capabilities: readonly string[]): string {
   const isShared = capabilities.includes('shared');
   const [subscription = name] = isShared ? name.split('|') : [name];
   const owner = capabilities.includes('global') ? '' : peer.containerId;
-  const group = encodeTopicName(owner === '' ? subscription : `${owner}|${subscription}`);
+  return encodeTopicName(`${owner}|${subscription}`);
+}
+
+function withinLimit(group: string): string {
   if (group.length <= LIMITS.groupNameCharsMax) return group;
   const digest = createHash('sha256').update(group).digest('hex').slice(0, 32);
   return `${group.slice(0, LIMITS.groupNameCharsMax - digest.length - 1)}-${digest}`;

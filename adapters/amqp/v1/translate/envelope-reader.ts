@@ -29,13 +29,38 @@ export const AMQP1_ENVELOPE_READER: EnvelopeReader = {
   read: (envelope) => new EnvelopeView(envelope).fields(),
 };
 
-type TypedValue = string | number | bigint | boolean;
+type TypedValue = string | number | bigint | boolean | undefined;
 
-/** Whether it is of a type that selectors know (Jakarta Messaging 3.8.1.1). */
-function isTyped(value: AmqpValue): value is AmqpValue & { readonly value: TypedValue } {
-  if (!('value' in value) || value.type === 'char' || value.type === 'timestamp' || value.type === 'symbol')
-    return false;
-  return typeof value.value !== 'object';
+/** Whether it is of a type that selectors know (Jakarta Messaging 3.8.1.1), or null. */
+function isTyped(value: AmqpValue): boolean {
+  if (value.type === 'char' || value.type === 'timestamp' || value.type === 'symbol') return false;
+  return !('value' in value) || typeof value.value !== 'object';
+}
+
+/** An integer is a bigint: 5 / 2 is not what 5.0 / 2 is. */
+function typedOf(value: AmqpValue): TypedValue {
+  if (!('value' in value) || typeof value.value === 'object') return undefined;
+  const isReal = value.type === 'float' || value.type === 'double';
+  return typeof value.value === 'number' && !isReal ? BigInt(value.value) : value.value;
+}
+
+const JMS_IDS: readonly (readonly [string, PropertyIndex])[] = [
+  ['JMSMessageID', PropertyIndex.messageId],
+  ['JMSCorrelationID', PropertyIndex.correlationId],
+];
+
+/** How JMS clients show an id that is no text, and so how their selectors write it. */
+function jmsIdOf(id: AmqpValue): string | undefined {
+  switch (id.type) {
+    case 'uuid':
+      return `ID:AMQP_UUID:${textOf(id)[0]}`;
+    case 'ulong':
+      return `ID:AMQP_ULONG:${id.value}`;
+    case 'binary':
+      return `ID:AMQP_BINARY:${id.value.toString('hex').toUpperCase()}`;
+    default:
+      return undefined;
+  }
 }
 
 class EnvelopeView {
@@ -63,7 +88,7 @@ class EnvelopeView {
       if (key.type !== 'string') continue;
       const [text, type] = textOf(value);
       if (type !== undefined && !types.has(key.value)) types.set(key.value, type);
-      if (isTyped(value) && !typed.has(key.value)) typed.set(key.value, value.value);
+      if (isTyped(value) && !typed.has(key.value)) typed.set(key.value, typedOf(value));
       if (key.value === TRACE_PROPERTY) traceContext = text === '' ? undefined : text;
       else if (key.value !== KEYS_PROPERTY) properties.push([fromAmqpName(key.value), text]);
     }
@@ -74,6 +99,7 @@ class EnvelopeView {
       messageId: this.idType(),
       correlationId: correlationId === undefined ? undefined : typeUnless(correlation!, correlationOf(correlationId)),
     });
+    this.addFields(typed);
     const all = this.withDuplicates(properties);
     if (typesProperty !== undefined) all.push([FactProperty.types, typesProperty]);
     const facts = JSON.stringify(this.facts());
@@ -87,6 +113,20 @@ class EnvelopeView {
       replyTo: this.replyTo(),
       traceContext,
     };
+  }
+
+  /** Fields that are properties to Jakarta Messaging (3.5.9), and none to the core. */
+  private addFields(typed: Map<string, TypedValue>): void {
+    const sequence = this.sections.property(PropertyIndex.groupSequence);
+    if (sequence?.type === 'uint') typed.set('JMSXGroupSeq', BigInt(sequence.value));
+    const user = this.sections.property(PropertyIndex.userId);
+    if (user?.type === 'binary') typed.set('JMSXUserID', user.value.toString('utf8'));
+    for (const [name, index] of JMS_IDS) {
+      typed.delete(name);
+      const id = this.sections.property(index);
+      const text = id === undefined ? undefined : jmsIdOf(id);
+      if (text !== undefined) typed.set(name, text);
+    }
   }
 
   private isText(): boolean {

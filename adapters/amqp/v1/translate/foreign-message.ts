@@ -20,7 +20,7 @@ import {
 import { toAmqpName } from './property-names.ts';
 import { replyAddressOf, replyTopicOf } from './reply-addresses.ts';
 import { base64Bytes, correlationOf, idOf, valueOf } from './typed-properties.ts';
-import { writeSection } from './sections-out.ts';
+import { addressAnnotations, writeSection } from './sections-out.ts';
 
 const NULL: AmqpValue = { type: 'null' };
 // oxlint-disable-next-line no-control-regex
@@ -85,12 +85,8 @@ class ForeignBuilder {
   }
 
   private deliveryAnnotations(): Buffer {
-    const writer = new Writer();
-    if (this.from === undefined && this.facts.to !== this.view.address) {
-      const address: ValuePair = [symbol(Annotation.address), string(this.view.address)];
-      writeSection(writer, Descriptor.deliveryAnnotations, { type: 'map', value: [address] });
-    }
-    return writer.bytes;
+    const { address } = this.view;
+    return this.from === undefined && this.facts.to !== address ? addressAnnotations(address) : Buffer.alloc(0);
   }
 
   private writeAnnotations(writer: Writer, isData: boolean): void {

@@ -13,7 +13,7 @@ import type { ValuePair } from './envelope-sections.ts';
 import { foreignMessage, type ForeignMessage } from './foreign-message.ts';
 import { isPlainForeign, plainForeign } from './foreign-plain.ts';
 import { Annotation, BodyForm, bodyFormOf, durableOf, type Durable } from './message-form.ts';
-import { writeSection } from './sections-out.ts';
+import { addressAnnotations, writeSection } from './sections-out.ts';
 
 const HEADER_BYTES_MAX = 32;
 const HEADER_FIELDS = 5;
@@ -37,6 +37,9 @@ export class OutboundTranslator {
   /** The last message of another protocol, rewritten: fan-out asks for it once per subscriber. */
   private foreign: Message | undefined;
   private rewritten: ForeignMessage | undefined;
+  /** The last delivery annotations, and the address in them: many messages in a row have the same. */
+  private annotatedAddress: Buffer = NOTHING;
+  private addressAnnotations: Buffer = NOTHING;
 
   /** @param topicOf the topic an address belongs to */
   constructor(view: (message: Message) => MessageView, topicOf: (address: string) => string) {
@@ -58,6 +61,7 @@ export class OutboundTranslator {
       this.buffer = message.buffer;
       this.start = message.addressEnd + 1;
       this.end = bodyFormOf(form) === BodyForm.whole ? message.envelopeEnd : message.end;
+      if (!message.isAddressDerived) deliveryAnnotations = this.addressAnnotation(message);
     } else {
       const foreign = this.rewrite(message);
       deliveryAnnotations = foreign.deliveryAnnotations;
@@ -98,6 +102,15 @@ export class OutboundTranslator {
       // What was stored is known in its outline only: annotations that are none stay as they came.
       return [];
     }
+  }
+
+  /** Where it was published, which its sections need not say: a subscription may be on many addresses. */
+  private addressAnnotation({ buffer, addressStart, addressEnd }: Message): Buffer {
+    if (buffer.compare(this.annotatedAddress, 0, this.annotatedAddress.length, addressStart, addressEnd) !== 0) {
+      this.annotatedAddress = Buffer.from(buffer.subarray(addressStart, addressEnd));
+      this.addressAnnotations = addressAnnotations(this.annotatedAddress.toString('utf8'));
+    }
+    return this.addressAnnotations;
   }
 
   private rewrite(message: Message): ForeignMessage {

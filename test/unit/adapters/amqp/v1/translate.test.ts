@@ -9,6 +9,7 @@ import { replyAddressOf, replyTopicOf } from '../../../../../adapters/amqp/v1/tr
 import type { AmqpMap } from '../../../../../adapters/amqp/v1/codec/performatives.ts';
 import type { AmqpValue } from '../../../../../adapters/amqp/v1/codec/values.ts';
 import { deadLetterCopy } from '../../../../../core/model/dead-letter.ts';
+import { compileFilter } from '../../../../../core/model/filter.ts';
 import { EnvelopeProtocol } from '../../../../../core/model/message-layout.ts';
 import { encodeMessage, Message, StoredMessage, type MessageFields } from '../../../../../core/model/message.ts';
 import { viewMessage, type MessageView } from '../../../../../core/model/message-view.ts';
@@ -86,6 +87,18 @@ t.test('an AMQP message reaches AMQP clients bit by bit, whatever it is made of'
     t.doesNotThrow(() => viewOf(message), `seed ${seed + i}`);
     if (!t.passing()) return;
   }
+});
+
+t.test('delivery annotations say where it was published, unless that is the topic or queue as a whole', async (t) => {
+  const addressOf = (message: StoredMessage, annotations?: AmqpMap) =>
+    readMessage(delivered(message, 1, NOW_MS, annotations).whole).deliveryAnnotations.get('x-opt-address');
+  const bytes = bytesOf([['messageAnnotations', mapOf({ a: uint(1) }, sym)], DATA]);
+  for (const address of ['devices/7', 'devices/8', 'devices/8', 'devices/ü']) {
+    t.same(addressOf(received(bytes, address)), str(address));
+  }
+  t.same(addressOf(received(bytes), new Map([['b', uint(2)]])), str('devices/7'), 'beside what a receiver added');
+  inbound.scan(bytes, 0, bytes.length);
+  t.equal(addressOf(stored(inbound.message(Buffer.from('devices'), true, NOW_MS))), undefined);
 });
 
 t.test('long and short encodings, and descriptors as symbols, stay what they are', async (t) => {
@@ -191,6 +204,39 @@ t.test('header, annotations and properties become fields of the core', async (t)
   t.match(message, { messageId: 'm', tag: 'S', messageGroup: 'g', address: 'devices/7', isAddressDerived: false });
   t.same(message.keys, ['k1', 'k 2', '']);
   t.match(viewOf(message), { traceContext: '00-1', properties: [['a', '1']] });
+});
+
+t.test('selectors see types, nulls, and the fields that are properties to JMS', async (t) => {
+  const passes = (expression: string, message: StoredMessage): boolean =>
+    compileFilter({ type: 'JMS', expression })!(message, () => viewOf(message));
+  const message = sent(
+    propertiesOf({ userId: bin('é'), groupSequence: uint(7) }),
+    [
+      'applicationProperties',
+      mapOf({ i: uint(5), l: ulong(5n), d: { type: 'double', value: 5 }, n: NULL, b: bin('5') }),
+    ],
+    DATA,
+  );
+  for (const expression of [
+    'i / 2 = 2 AND l / 2 = 2 AND d / 2 = 2.5 AND i = d',
+    'n IS NULL AND b IS NOT NULL',
+    "JMSXGroupSeq = 7 AND JMSXUserID = 'é' AND JMSPriority = 4",
+  ]) {
+    t.equal(passes(expression, message), true, expression);
+  }
+  const ids: [AmqpValue, string][] = [
+    [str('ID:1'), 'ID:1'],
+    [ulong(7n), 'ID:AMQP_ULONG:7'],
+    [bin(Buffer.from([1, 0xab])), 'ID:AMQP_BINARY:01AB'],
+    [{ type: 'uuid', value: Buffer.alloc(16, 1) }, 'ID:AMQP_UUID:01010101-0101-0101-0101-010101010101'],
+  ];
+  const spoof: Section = ['applicationProperties', mapOf({ JMSMessageID: str('x'), JMSCorrelationID: str('x') })];
+  for (const [id, text] of ids) {
+    const one = sent(propertiesOf({ messageId: id, correlationId: id }), spoof, DATA);
+    t.ok(passes(`JMSMessageID = '${text}' AND JMSCorrelationID = '${text}'`, one), text);
+  }
+  t.equal(passes("n = '' OR n <> '' OR n LIKE '%'", message), false);
+  t.equal(passes('JMSXGroupSeq IS NULL AND JMSXUserID IS NULL', sent(DATA)), true);
 });
 
 t.test('durable decides the quality, and a peer that is silent about it gets silence', async (t) => {
