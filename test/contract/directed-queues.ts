@@ -99,30 +99,37 @@ export function runQueueTests(t: Test, fixture: EngineFixture): void {
     }
   });
 
-  check('priorities: the last queue goes first, and groups that read the topic read new ones from the start', async (t, made) => {
-    const { engine, clock } = made;
-    const topic = { name: 'orders', type: 'MIXED', queues: 1, retention: QUEUE_RETENTION, priorityFrom: 4 } as const;
-    await engine.ensureTopic(topic);
-    await addGroup(engine, 'slow');
-    for (const group of ['workers', 'slow']) await engine.join(group, ORDERS, 'latest');
-    const send = (ids: string[], queue: number) => engine.send(ids.map((id) => outgoing('orders', id, { queue })));
-    await send(['a', 'b'], 0);
-    await engine.ensureTopic({ ...topic, queues: 3 });
-    await send(['x'], 2);
-    await send(['m', 'n'], 1);
-    await send(['y'], 2);
-    const got = await take(engine, 'workers', ORDERS, { max: 3 });
-    t.same(textsOf(got), ['x', 'y', 'm']);
-    await settle(engine, got, ACK);
-    // Large enough for blocks to go, if they could.
-    for (let i = 0; i < 200; i++) await engine.send([outgoing('orders', 'z', { queue: 2, body: Buffer.alloc(2_000) })]);
-    t.equal((await take(engine, 'workers', { kind: 'topic', topic: 'orders', queue: 2 }, { max: 1_000 })).length, 200);
-    await clock.advance(SCAN_MS + fixture.toleranceMs);
-    t.same(textsOf(await take(engine, 'slow', ORDERS, { max: 2 })), ['x', 'y'], 'they wait for all groups');
-    t.same(textsOf(await take(engine, 'workers', ORDERS, { max: 1 })), ['n']);
-    await engine.seek('workers', ORDERS, { kind: 'earliest' });
-    t.same(textsOf(await take(engine, 'workers', ORDERS, { max: 2 })), ['x', 'y']);
-  });
+  check(
+    'priorities: the last queue goes first, and groups that read the topic read new ones from the start',
+    async (t, made) => {
+      const { engine, clock } = made;
+      const topic = { name: 'orders', type: 'MIXED', queues: 1, retention: QUEUE_RETENTION, priorityFrom: 4 } as const;
+      await engine.ensureTopic(topic);
+      await addGroup(engine, 'slow');
+      for (const group of ['workers', 'slow']) await engine.join(group, ORDERS, 'latest');
+      const send = (ids: string[], queue: number) => engine.send(ids.map((id) => outgoing('orders', id, { queue })));
+      await send(['a', 'b'], 0);
+      await engine.ensureTopic({ ...topic, queues: 3 });
+      await send(['x'], 2);
+      await send(['m', 'n'], 1);
+      await send(['y'], 2);
+      const got = await take(engine, 'workers', ORDERS, { max: 3 });
+      t.same(textsOf(got), ['x', 'y', 'm']);
+      await settle(engine, got, ACK);
+      // Large enough for blocks to go, if they could.
+      for (let i = 0; i < 200; i++)
+        await engine.send([outgoing('orders', 'z', { queue: 2, body: Buffer.alloc(2_000) })]);
+      t.equal(
+        (await take(engine, 'workers', { kind: 'topic', topic: 'orders', queue: 2 }, { max: 1_000 })).length,
+        200,
+      );
+      await clock.advance(SCAN_MS + fixture.toleranceMs);
+      t.same(textsOf(await take(engine, 'slow', ORDERS, { max: 2 })), ['x', 'y'], 'they wait for all groups');
+      t.same(textsOf(await take(engine, 'workers', ORDERS, { max: 1 })), ['n']);
+      await engine.seek('workers', ORDERS, { kind: 'earliest' });
+      t.same(textsOf(await take(engine, 'workers', ORDERS, { max: 2 })), ['x', 'y']);
+    },
+  );
 
   for (const order of GROUP_ORDERS) {
     check(`a purge acknowledges what is not leased, ${order}`, async (t, { engine, clock }) => {

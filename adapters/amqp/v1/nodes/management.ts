@@ -16,7 +16,7 @@ import { EXCHANGE_TYPES, type ExchangeBinding, type ExchangeType } from '../../.
 import { LinkError, type IncomingLink } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 import type { Request, Response } from './request-message.ts';
-import { RETRY_AT_ONCE } from './queues.ts';
+import { GROUP_RULES } from './queues.ts';
 import type { TemporaryNode } from './temporary-nodes.ts';
 
 /** What a request comes to; like a response of HTTP. */
@@ -135,7 +135,7 @@ export class Management {
     const { groups } = this.context.broker;
     const attemptsMax = limit + 1;
     const known = groups.get(group);
-    if (known === undefined) await groups.put({ name: group, retry: { ...RETRY_AT_ONCE, attemptsMax } });
+    if (known === undefined) await groups.put({ name: group, retry: { ...GROUP_RULES.retry, attemptsMax } });
     else if (known.retry.attemptsMax !== attemptsMax) {
       throw new RequestError(409, `the queue has ${DELIVERY_LIMIT} ${known.retry.attemptsMax - 1}`);
     }
@@ -278,8 +278,8 @@ export class Management {
   }
 
   private limitOf(group: string): [string, AmqpValue][] {
-    const attemptsMax = this.context.broker.groups.get(group)?.retry.attemptsMax ?? RETRY_AT_ONCE.attemptsMax;
-    if (attemptsMax === RETRY_AT_ONCE.attemptsMax) return [];
+    const attemptsMax = this.context.broker.groups.get(group)?.retry.attemptsMax ?? GROUP_RULES.retry.attemptsMax;
+    if (attemptsMax === GROUP_RULES.retry.attemptsMax) return [];
     return [[DELIVERY_LIMIT, { type: 'long', value: BigInt(attemptsMax - 1) }]];
   }
 }
