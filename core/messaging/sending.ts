@@ -106,7 +106,9 @@ export class Sending {
         if (spec === undefined) unready.push(topic);
         priorityMax = spec?.queues === 1 ? (spec.priorityFrom ?? Infinity) : Infinity;
       }
-      if (priorityMax !== Infinity && (message.priority ?? 0) > priorityMax) unready.push(topic);
+      if (priorityMax === Infinity || (message.priority ?? 0) <= priorityMax) continue;
+      unready.push(topic);
+      priorityMax = Infinity;
     }
     return unready;
   }

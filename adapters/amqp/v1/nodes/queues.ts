@@ -2,7 +2,7 @@ import type { Broker } from '../../../../core/broker.ts';
 import type { GroupSpec } from '../../../../core/model/consumer-group.ts';
 import { deadLetterTopic, encodeTopicName } from '../../../../core/model/names.ts';
 import { DEFAULT_PRIORITY } from '../../../../core/model/priority.ts';
-import { QUEUE_RETENTION, type TopicSpec } from '../../../../core/model/topic.ts';
+import { QUEUE_RETENTION, type Retention } from '../../../../core/model/topic.ts';
 import type { NodeAddress } from './address.ts';
 
 /**
@@ -30,12 +30,11 @@ export class Queues {
 
   /**
    * The queue, made where it is not there yet. An existing topic of that name is a queue as it is.
-   * @param levels of priority, where it does not have those of a topic made by AMQP
    * @throws BrokerError ILLEGAL_TOPIC, TOPIC_NOT_FOUND, LIMIT_EXCEEDED, ...
    */
-  async use(queue: string, levels?: Pick<TopicSpec, 'queues' | 'priorityFrom'>): Promise<QueueNames> {
+  async use(queue: string): Promise<QueueNames> {
     const names = namesOfQueue(queue);
-    await this.useTopic(names.topic, { ...levels, retention: QUEUE_RETENTION });
+    await this.useTopic(names.topic, QUEUE_RETENTION);
     await this.useGroup(names.group);
     return names;
   }
@@ -78,7 +77,7 @@ export class Queues {
    * A topic; a new one has a single message queue, because AMQP clients expect the order in which they sent, and more only for
    * what is to overtake: messages of more than the default priority.
    */
-  async useTopic(topic: string, rules: Partial<TopicSpec> = {}): Promise<void> {
+  async useTopic(topic: string, retention?: Retention): Promise<void> {
     const { topics, options } = this.broker;
     if (topics.get(topic) !== undefined || !options.topics.autoCreate) {
       await topics.use(topic);
@@ -86,7 +85,7 @@ export class Queues {
     }
     const defaults = topics.defaultsOf(topic);
     const levels = defaults.queues === undefined ? { queues: 1, priorityFrom: DEFAULT_PRIORITY } : undefined;
-    await topics.put({ ...levels, ...defaults, ...rules, name: topic });
+    await topics.put({ ...levels, ...defaults, ...(retention && { retention }), name: topic });
   }
 }
 

@@ -363,7 +363,7 @@ export class Consumption {
       position.lookedTo = window.cursor;
       if (lanes?.has(offset) === true) continue;
       if (selection.isWanted(offset)) return offset;
-      this.window.pass(offset);
+      window.pass(offset);
     }
     if (!selections.sweep(position, window.floor, now)) return -1;
     return this.nextKnown(selections, position, selection) ?? -1;
