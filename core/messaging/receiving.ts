@@ -23,6 +23,8 @@ export interface ReceiveCall {
   readonly attemptId?: string;
   /** Which messages this member of the group takes; others stay for other members. See `ReceiveRequest.select`. */
   readonly select?: Selector;
+  /** See `ReceiveRequest.member`. */
+  readonly member?: object;
   /** See `ReceiveRequest.perMessageGroupMax`. */
   readonly perMessageGroupMax?: number;
   /** Renew the leases for as long as this owner (a client id) lives. */

@@ -166,6 +166,17 @@ export function runSelectorTests(t: Test, fixture: EngineFixture): void {
     t.same(textsOf(await take(engine, undefined, {}, 'ordered')), ['b2', 'a3']);
   });
 
+  check('a message group waits no longer than for a last attempt at a message nobody selects', async (t, made) => {
+    const { engine, clock } = made;
+    if (!engine.capabilities.fifo) return;
+    await addGroup(engine, 'ordered', 'fifo', 1);
+    await engine.send(['b1', 'a1'].map((id) => outgoing('orders', id, { messageGroup: 'm' })));
+    const waiting = take(engine, beginning('a').select, { waitMs: 60_000 }, 'ordered');
+    t.same(textsOf(await take(engine, undefined, { max: 1, leaseMs: 1_000 }, 'ordered')), ['b1']);
+    await clock.advance(1_000 + fixture.toleranceMs);
+    t.same(textsOf(await waiting), ['a1']);
+  });
+
   const { restart } = fixture;
   if (restart === undefined) return;
   for (const how of ENDINGS) {

@@ -31,6 +31,8 @@ const SELECTORS = [0, 1, 2].map(
     ({ body }) =>
       numberOf(body.toString('latin1', 0, 40)) % 3 === rest,
 );
+/** Of consumer groups; one of them does not say who it is. */
+const MEMBERS = [undefined, { name: 'a' }, { name: 'b' }, { name: 'c' }];
 const LEASES = [1, 2, 5, 10].map((units) => units * UNIT_MS);
 
 interface Subscription {
@@ -43,6 +45,7 @@ interface Poll {
   readonly subscription: Subscription;
   readonly abort: AbortController;
   readonly select: Selector | undefined;
+  readonly member: object | undefined;
   readonly until: number;
 }
 
@@ -157,6 +160,7 @@ export class History {
     for (const poll of this.polls) poll.abort.abort();
     await settled();
     this.running = await restart(this.running, this.random);
+    for (const group of this.groups) group.restarted();
   }
 
   private makeBatch(): OutgoingMessage[] {
@@ -215,25 +219,36 @@ export class History {
     const wantsAttempt = this.running.engine.capabilities.attemptReplay && group.order === 'fifo' && random.chance(0.4);
     const attemptId = wantsAttempt ? `attempt ${random.below(30)}` : undefined;
     const select = attemptId === undefined ? this.pickSelector() : undefined;
-    const perMessageGroupMax = group.order === 'messageGroup' && random.chance(0.3) ? 1 : undefined;
+    const member = attemptId === undefined ? this.pickMember(group) : undefined;
+    const isOnePerGroup = member === undefined && group.order === 'messageGroup' && random.chance(0.5);
+    const perMessageGroupMax = isOnePerGroup ? 1 : undefined;
     const changes = {
       leaseMs,
       max,
       ...(perMessageGroupMax === undefined ? {} : { perMessageGroupMax }),
       ...(attemptId === undefined ? {} : { attemptId }),
+      ...(member === undefined ? {} : { member }),
       ...(select === undefined ? {} : { select }),
     };
     const { now, firsts } = this;
     const deliveries = await this.running.engine.receive(request(group.name, source, changes), NEVER_ABORTED);
     checkSelected(group, deliveries, select);
     if (perMessageGroupMax !== undefined) checkOnePerMessageGroup(group, deliveries);
-    group.deliver(streams, deliveries, { now, leaseMs, firstsBefore: firsts, firsts }, attemptId);
-    if (attemptId === undefined && deliveries.length < max) this.checkNothingLeft(subscription, firsts, select);
+    group.deliver(streams, deliveries, { now, leaseMs, firstsBefore: firsts, firsts }, attemptId, member);
+    if (attemptId === undefined && deliveries.length < max) {
+      this.checkNothingLeft(subscription, firsts, { select, member });
+    }
   }
 
   private pickSelector(): Selector | undefined {
     const { selectors } = this.running.engine.capabilities;
     return selectors && this.random.chance(0.4) ? this.random.pick(SELECTORS) : undefined;
+  }
+
+  /** One that does not receive already. */
+  private pickMember(group: GroupModel): object | undefined {
+    const busy = [...this.polls].filter((poll) => poll.subscription.group === group).map(({ member }) => member);
+    return this.random.pick(MEMBERS.filter((member) => member === undefined || !busy.includes(member)));
   }
 
   /** A live receipt mostly, sometimes an old or a made up one. */
@@ -325,13 +340,15 @@ export class History {
     const waitMs = random.pick([1, 5, 20]) * UNIT_MS;
     const leaseMs = random.pick(LEASES);
     const select = this.pickSelector();
-    const poll = { subscription, abort, select, until: now + waitMs };
+    const member = this.pickMember(subscription.group);
+    const poll = { subscription, abort, select, member, until: now + waitMs };
     this.polls.add(poll);
     const asked = request(subscription.group.name, subscription.source, {
       waitMs,
       leaseMs,
       max: 2,
       ...(select === undefined ? {} : { select }),
+      ...(member === undefined ? {} : { member }),
     });
     void this.running.engine.receive(asked, abort.signal).then((deliveries) => {
       this.arrived.push({ ...poll, leaseMs, deliveries, now: this.now });
@@ -400,16 +417,17 @@ export class History {
     this.firsts = firsts;
     const { arrived } = this;
     this.arrived = [];
-    for (const { subscription, leaseMs, deliveries, now, abort, until, select } of arrived) {
-      checkSelected(subscription.group, deliveries, select);
-      subscription.group.deliver(subscription.streams, deliveries, { now, leaseMs, firstsBefore, firsts }, undefined);
+    for (const { subscription, leaseMs, deliveries, now, abort, until, select, member } of arrived) {
+      const { group, streams } = subscription;
+      checkSelected(group, deliveries, select);
+      group.deliver(streams, deliveries, { now, leaseMs, firstsBefore, firsts }, undefined, member);
       if (deliveries.length === 0 && !abort.signal.aborted && now < until) {
         throw new Violation(`a receive that might wait until ${until} ended at ${now}`);
       }
     }
-    for (const { subscription, until, select } of this.polls) {
+    for (const { subscription, until, select, member } of this.polls) {
       if (this.now > until + this.toleranceMs) throw new Violation(`a receive still waits after ${until}`);
-      this.checkNothingLeft(subscription, firsts, select);
+      this.checkNothingLeft(subscription, firsts, { select, member });
     }
   }
 
@@ -417,7 +435,7 @@ export class History {
   private checkNothingLeft(
     { group, streams, source }: Subscription,
     firsts: Firsts,
-    select: Selector | undefined,
+    { select, member }: Pick<Poll, 'select' | 'member'>,
   ): void {
     if (this.toleranceMs > 0) return;
     for (const stream of streams) {
@@ -426,6 +444,7 @@ export class History {
         this.now,
         firsts,
         select && (({ id }) => numberOf(id) % 3 === SELECTORS.indexOf(select)),
+        member,
       );
       if (missed === undefined) continue;
       throw new Violation(`${group.name} did not get ${missed.id} from ${JSON.stringify(source)}`);

@@ -4,6 +4,7 @@ import { runDirectedTests } from './directed.ts';
 import { runChangesTests } from './directed-changes.ts';
 import { runHeldTests } from './directed-held.ts';
 import { runLastingTests } from './directed-lasting.ts';
+import { runMemberTests } from './directed-members.ts';
 import { runQueueTests } from './directed-queues.ts';
 import { runSelectorTests } from './directed-selectors.ts';
 import type { EngineFixture } from './fixture.ts';
@@ -17,6 +18,7 @@ export function runMessageEngineContract(t: Test, fixture: EngineFixture): void 
   runChangesTests(t, fixture);
   runQueueTests(t, fixture);
   runSelectorTests(t, fixture);
+  runMemberTests(t, fixture);
   void t.test(`${fixture.name}: random histories`, async (t) => {
     const all = seeds(fixture.histories);
     for (const seed of all) {

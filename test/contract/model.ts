@@ -24,6 +24,8 @@ interface Progress {
   /** When it comes back; 0 while it is not out. */
   visibleAt: number;
   receipt: string | undefined;
+  /** Who has it, while the engine knows. */
+  member: object | undefined;
 }
 
 export class Violation extends Error {}
@@ -65,6 +67,7 @@ export class GroupModel {
     deliveries: readonly Delivery[],
     at: { readonly now: number; readonly leaseMs: number; readonly firstsBefore: Firsts; readonly firsts: Firsts },
     attemptId: string | undefined,
+    member?: object,
   ): void {
     if (attemptId !== undefined && this.isRepeat(streams, deliveries, at.now, at.firsts, attemptId)) return;
     const batch = new Set<Sent>();
@@ -81,9 +84,9 @@ export class GroupModel {
       }
       if (delivery.attempt > this.attemptsMax) throw new Violation(`${what} more than ${this.attemptsMax} times`);
       this.checkLease(what, delivery, at.now + at.leaseMs);
-      if (this.laneOf(sent) !== undefined) this.checkLane(what, stream, sent, batch, at.now, at.firsts);
+      if (this.laneOf(sent) !== undefined) this.checkLane(what, stream, sent, batch, member, at.now, at.firsts);
       batch.add(sent);
-      this.take(stream, sent, delivery, attemptId);
+      this.take(stream, sent, delivery, attemptId, member);
     }
   }
 
@@ -93,15 +96,17 @@ export class GroupModel {
     now: number,
     firsts: Firsts,
     isSelected: (sent: Sent) => boolean = () => true,
+    member?: object,
   ): Sent | undefined {
     const blocked = new Set<string>();
     const wanted: Sent[] = [];
     for (const sent of stream.sent) {
-      const { isDone, visibleAt, attempts } = this.of(stream, sent);
+      const progress = this.of(stream, sent);
+      const { isDone, visibleAt, attempts } = progress;
       if (isDone) continue;
       const lane = this.laneOf(sent);
       if (visibleAt > now) {
-        if (lane !== undefined) blocked.add(lane);
+        if (lane !== undefined && !isHeldBy(progress, member)) blocked.add(lane);
       } else if (attempts < this.attemptsMax && !isGone(sent, now, firsts)) wanted.push(sent);
     }
     const heads = new Set<string>();
@@ -142,6 +147,7 @@ export class GroupModel {
     const progress = this.progressOf(receipt);
     progress.visibleAt = visibleAt;
     progress.receipt = undefined;
+    progress.member = undefined;
     if (!countAttempt) progress.attempts--;
   }
 
@@ -149,6 +155,11 @@ export class GroupModel {
     const { sent } = this.byReceipt.get(receipt)!;
     this.acknowledged(receipt);
     this.addDead(sent, isGone(sent, now, firsts) ? 0 : 1, 1);
+  }
+
+  /** The engine started again. */
+  restarted(): void {
+    for (const progress of this.progress.values()) progress.member = undefined;
   }
 
   /** Everything from the index on is new to the group, everything before is behind it. */
@@ -195,12 +206,21 @@ export class GroupModel {
     if (this.byReceipt.has(delivery.receipt)) throw new Violation(`${what} with a receipt used before`);
   }
 
-  /** Everything before it in its message group is settled, gone, or in the same batch. */
-  private checkLane(what: string, stream: Stream, sent: Sent, batch: Set<Sent>, now: number, firsts: Firsts): void {
+  /** Everything before it in its message group is settled, gone, with the same member, or in the same batch. */
+  private checkLane(
+    what: string,
+    stream: Stream,
+    sent: Sent,
+    batch: Set<Sent>,
+    member: object | undefined,
+    now: number,
+    firsts: Firsts,
+  ): void {
     for (const other of stream.sent) {
       if (other.messageGroup !== sent.messageGroup || other === sent || batch.has(other)) continue;
       const progress = this.of(stream, other);
       if (progress.isDone) continue;
+      if (progress.visibleAt > now && isHeldBy(progress, member)) continue;
       if (progress.visibleAt > now) throw new Violation(`${what} while ${other.id} of its message group is out`);
       const isEarlier = stream.sent.indexOf(other) < stream.sent.indexOf(sent);
       if (isEarlier && !isGone(other, now, firsts) && progress.attempts < this.attemptsMax) {
@@ -209,8 +229,15 @@ export class GroupModel {
     }
   }
 
-  private take(stream: Stream, sent: Sent, delivery: Delivery, attemptId: string | undefined): void {
+  private take(
+    stream: Stream,
+    sent: Sent,
+    delivery: Delivery,
+    attemptId: string | undefined,
+    member: object | undefined,
+  ): void {
     const progress = this.of(stream, sent);
+    progress.member = member;
     progress.attempts = delivery.attempt;
     progress.visibleAt = delivery.visibleAt;
     progress.receipt = delivery.receipt;
@@ -259,11 +286,16 @@ export class GroupModel {
     const key = `${stream.key} ${sent.id}`;
     let progress = this.progress.get(key);
     if (progress === undefined) {
-      progress = { attempts: 0, isDone: false, visibleAt: 0, receipt: undefined };
+      progress = { attempts: 0, isDone: false, visibleAt: 0, receipt: undefined, member: undefined };
       this.progress.set(key, progress);
     }
     return progress;
   }
+}
+
+/** Whether the member may go on with the message group of what is out. */
+function isHeldBy({ receipt, member: holder }: Progress, member: object | undefined): boolean {
+  return member !== undefined && holder === member && receipt !== undefined;
 }
 
 function locate(streams: readonly Stream[], { message }: Delivery): { stream: Stream; sent: Sent } {

@@ -200,6 +200,7 @@ export class EmbeddedEngine implements MessageEngine {
     for (;;) {
       if (this.stopping !== undefined || signal.aborted) return deliveries;
       const more = this.receiver.receiveNow(rest);
+      if (more.length > 0) this.parked.leased(request.group);
       deliveries = deliveries.length === 0 ? more : deliveries.concat(more);
       const { loading } = this.receiver;
       if (loading === undefined) break;

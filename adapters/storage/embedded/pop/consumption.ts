@@ -1,5 +1,5 @@
 import type { GroupOrder } from '../../../../core/model/consumer-group.ts';
-import type { GroupState } from '../../../../core/ports/message-engine.ts';
+import type { GroupState, ReceiveRequest } from '../../../../core/ports/message-engine.ts';
 import type { LeaseRecord } from '../log/record-log.ts';
 import type { ReadableQueue } from '../queue/message-queue.ts';
 import { Attempts } from './attempts.ts';
@@ -116,16 +116,12 @@ export class Consumption {
     if (this.order !== 'concurrent') this.lanes = new FifoLanes();
   }
 
-  /**
-   * Starts a receive.
-   * @param perMessageGroupMax how many messages of one message group it may get
-   */
-  beginReceive(now: number, isSelective = false, perMessageGroupMax = Infinity): void {
+  beginReceive(now: number, { select, perMessageGroupMax = Infinity, member }: Partial<ReceiveRequest> = {}): void {
     this.lookedAt = 0;
     this.missing = -1;
     this.refusedUntil = Infinity;
-    this.lanes?.beginReceive(perMessageGroupMax);
-    if (isSelective) this.collectDue(now);
+    this.lanes?.beginReceive(perMessageGroupMax, member);
+    if (select !== undefined) this.collectDue(now);
     if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) {
       this.heap.keepOnly((time, offset) => this.isScheduled(time, offset));
     }
@@ -143,6 +139,11 @@ export class Consumption {
 
   endReceive(): void {
     this.lanes?.endReceive();
+  }
+
+  /** For whom messages wait that nobody else gets. */
+  readyMembers(): Iterable<object> {
+    return this.lanes?.readyMembers() ?? [];
   }
 
   /** Messages were removed, of which selectors may have refused some: their message groups go on. */
@@ -239,6 +240,7 @@ export class Consumption {
     // Epoch 0 is on no receipt: nobody holds it until it is leased again.
     this.window.reschedule(offset, visibleAt, 0);
     this.heap.push(visibleAt, offset);
+    this.lanes?.pause(offset);
     if (!countAttempt) this.window.uncountAttempt(offset);
   }
 

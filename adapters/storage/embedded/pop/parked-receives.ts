@@ -24,6 +24,8 @@ export interface Pop {
   receiveNow(request: ReceiveRequest): Delivery[];
   /** Resolves when a message that the last receive needed is loaded; undefined when it needed none. */
   readonly loading: Promise<void> | undefined;
+  /** Members of the group for whom messages wait that nobody else gets. */
+  readyMembers(request: ReceiveRequest): Set<object | undefined>;
   /** When a message of the group comes back by itself; Infinity for never. */
   nextVisibleAt(request: ReceiveRequest): number;
 }
@@ -85,6 +87,11 @@ export class ParkedReceives {
     for (const lineup of this.lineups.values()) if (lineup.isSelective) this.serve(lineup);
   }
 
+  /** Something of the group was leased: when it comes back, those that had not selected it may get what is behind it. */
+  leased(group: string): void {
+    for (const lineup of this.byGroup.get(group) ?? []) if (lineup.isSelective) this.arm(lineup);
+  }
+
   /** Every waiting receive ends empty. */
   endAll(): void {
     end(this.lineups.values());
@@ -101,14 +108,18 @@ export class ParkedReceives {
   }
 
   private serve(lineup: Lineup): void {
+    const { pop } = this;
+    let members: Set<object | undefined> | undefined;
     for (const parked of lineup.waiting) {
-      const deliveries = this.pop.receiveNow(parked.request);
-      // They all want the same: when the first gets nothing, nobody does.
-      if (deliveries.length === 0) {
-        if (this.pop.loading !== undefined) return this.serveWhenLoaded(lineup, this.pop.loading);
-        break;
-      }
-      parked.finish(deliveries);
+      if (members?.has(parked.request.member) === false) continue;
+      const deliveries = pop.receiveNow(parked.request);
+      if (deliveries.length > 0) {
+        parked.finish(deliveries);
+        this.leased(lineup.group);
+      } else if (pop.loading !== undefined) return this.serveWhenLoaded(lineup, pop.loading);
+      // They all want the same: when the first gets nothing, nobody does, but for what only one of them may get.
+      else members ??= pop.readyMembers(parked.request);
+      if (members?.size === 0) break;
     }
     this.arm(lineup);
   }

@@ -80,6 +80,15 @@ export class Receiver implements Pop {
     return earliest;
   }
 
+  readyMembers({ group: name, source }: ReceiveRequest): Set<object | undefined> {
+    const { consumptions } = this.group(name);
+    const members = new Set<object>();
+    for (const { serial } of this.queuesOf(source)) {
+      for (const member of consumptions.get(serial)?.readyMembers() ?? []) members.add(member);
+    }
+    return members;
+  }
+
   /** The queues behind a source. @throws BrokerError TOPIC_NOT_FOUND */
   queuesOf(source: Source): readonly ReadableQueue[] {
     const { state } = this.ports;
@@ -196,7 +205,7 @@ export class Receiver implements Pop {
     const dead: StoredMessage[] = [];
     let bytes = 0;
     const selection = request.select && this.selection(request.select, group, queue, consumption, now);
-    consumption.beginReceive(now, selection !== undefined, request.perMessageGroupMax);
+    consumption.beginReceive(now, request);
     while (leased.length < room && bytes < bytesMax) {
       const offset = consumption.next(now, selection);
       if (offset === -1) break;
