@@ -1,6 +1,5 @@
 import t from 'tap';
 import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
-import { GROUP_RULES } from '../../adapters/amqp/v1/nodes/queues.ts';
 import type { DeliveryState, Filter } from '../../adapters/amqp/v1/codec/performatives.ts';
 import { targetOf } from '../helpers/amqp-client.ts';
 import { bytesOf, readMessage, str, time, uint } from '../helpers/amqp-messages.ts';
@@ -217,9 +216,8 @@ t.test('credit: drained with and without messages, while waiting, and taken back
   t.same([textOf(transfer), transfer.handle, count(transfer.payload)], ['d', 2, 0]);
 });
 
-t.test('message groups stay in order over several receivers where the group says so', async (t) => {
-  const { client, broker } = await startNodeServer(t);
-  await broker.groups.put({ name: 'q', order: 'messageGroup', retry: GROUP_RULES.retry });
+t.test('message groups stay in order over several receivers', async (t) => {
+  const { client } = await startNodeServer(t);
   const [one, two] = [await client('one'), await client('two')];
   await one.sender(0, '/queues/q');
   const sent = [['a1', 'a'], ['b1', 'b'], ['x'], ['a2', 'a'], ['y']] as const;
@@ -248,6 +246,33 @@ t.test('message groups stay in order over several receivers where the group says
   two.raw.destroy();
   one.credit(1, 5, 1);
   t.same(await one.texts(2), ['a1', 'a2']);
+});
+
+t.test('a receiver goes on with the message groups it has something of, and nobody else does', async (t) => {
+  const { client } = await startNodeServer(t);
+  const [one, two] = [await client('one'), await client('two')];
+  await one.sender(0, '/queues/q');
+  const send = (text: string) => one.send(0, messageOf(text, { groupId: str(text[0]!) }));
+  for (const text of ['a1', 'a2', 'a3', 'b1']) await send(text);
+  await one.receiver(1, '/queues/q', 1);
+  const a1 = await one.transfer();
+  await two.receiver(1, '/queues/q', 10);
+  const b1 = await two.transfer();
+  t.same([a1, b1].map(textOf), ['a1', 'b1']);
+  one.credit(1, 1, 1);
+  const a2 = await one.transfer();
+  t.equal(textOf(a2), 'a2');
+  one.raw.disposition(a1.deliveryId!);
+  one.credit(1, 5, 2);
+  t.same(await one.texts(1), ['a3']);
+  for (const text of ['a4', 'b2']) await send(text);
+  t.same([textOf(await one.transfer()), textOf(await two.transfer())], ['a4', 'b2'], 'each waits for its own');
+  one.raw.disposition(a2.deliveryId!, undefined, { state: FAILED });
+  const again = await one.transfer();
+  t.same([textOf(again), count(again.payload)], ['a2', 1]);
+  // The link ends: the other one gets it all, in order.
+  await one.detach(1);
+  t.same((await two.raw.many('transfer', 3)).map(textOf), ['a2', 'a3', 'a4']);
 });
 
 t.test('a higher priority overtakes, message groups keep their order', async (t) => {

@@ -30,6 +30,8 @@ const SELECTORS = [0, 1].map(
       Number(idOf(body).slice(1)) % 2 === rest,
 );
 const LEASE_MS = 30_000;
+/** Of the group with message groups. */
+const MEMBERS = [undefined, { name: 'a' }, { name: 'b' }];
 const ROOMY = 2 ** 50;
 const PATIENCE_TURNS = 4000;
 
@@ -51,7 +53,7 @@ export class CrashStory {
   private readonly changes = new Map<string, Change>();
   /** Keys that were put and confirmed, each for one message to delete. */
   private readonly deletable: string[] = [];
-  private leases: { group: string; delivery: Delivery }[] = [];
+  private leases: { group: string; delivery: Delivery; member: object | undefined }[] = [];
   /** Sent and not there after a crash: gone for good. */
   private readonly lost = new Set<string>();
   /** What was read from each queue after the last crash: it must stay. */
@@ -221,17 +223,24 @@ export class CrashStory {
     const group = this.random.pick(GROUPS);
     const settledBefore = new Set(this.settledFor(group));
     const select = this.random.chance(0.3) ? { select: this.random.pick(SELECTORS) } : {};
-    const asked = request(group, TOPIC, { max: this.random.pick([1, 4]), leaseMs: LEASE_MS, ...select });
+    const member = group === 'grouped' ? this.random.pick(MEMBERS) : undefined;
+    const changes = { max: this.random.pick([1, 4]), leaseMs: LEASE_MS, ...select };
+    const asked = request(group, TOPIC, member === undefined ? changes : { ...changes, member });
     const deliveries = await this.running!.engine.receive(asked, NEVER_ABORTED);
     const out = this.leases.filter((lease) => lease.group === group && lease.delivery.visibleAt > this.clock.now());
-    const held = new Set(out.flatMap(({ delivery }) => laneOf(group, delivery) ?? []));
+    const held = new Set(
+      out.flatMap((lease) => {
+        const isOwn = member !== undefined && lease.member === member;
+        return isOwn ? [] : (laneOf(group, lease.delivery) ?? []);
+      }),
+    );
     for (const delivery of deliveries) {
       const id = idOf(delivery.message.body);
       const lane = laneOf(group, delivery);
       if (lane !== undefined && held.has(lane)) throw new Violation(`${group} got ${id} while ${lane} is out`);
       if (settledBefore.has(id)) throw new Violation(`${group} got ${id} again after it was settled for good`);
       if (!this.sent.has(id)) throw new Violation(`${group} got ${id}, which was never sent`);
-      this.leases.push({ group, delivery });
+      this.leases.push({ group, delivery, member });
     }
   }
 

@@ -7,6 +7,7 @@ import java.util.Collections;
 import java.util.Date;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -62,6 +63,7 @@ final class Scenarios {
     all.put("expiry", this::expiry);
     all.put("priority", this::priority);
     all.put("message-groups", this::messageGroups);
+    all.put("message-groups-in-transactions", this::messageGroupsInTransactions);
     all.put("client-id-in-use", this::clientIdInUse);
     return all;
   }
@@ -645,8 +647,14 @@ final class Scenarios {
       int groups = 4;
       Queue queue = queue(context);
       LinkedBlockingQueue<String> inbox = new LinkedBlockingQueue<>();
+      ConcurrentHashMap<String, JMSContext> working = new ConcurrentHashMap<>();
       for (JMSContext each : List.of(context, other)) {
-        each.createConsumer(queue).setMessageListener((message) -> inbox.add(group(message) + " " + text(message)));
+        each.createConsumer(queue).setMessageListener((message) -> {
+          String group = group(message);
+          JMSContext who = working.putIfAbsent(group, each);
+          inbox.add(group + " " + text(message) + " " + (who == null ? "alone" : "disturbed"));
+          working.remove(group, each);
+        });
       }
       JMSContext sender = context.createContext(AUTO_ACKNOWLEDGE);
       for (int i = 0; i < 100; i++) {
@@ -657,10 +665,30 @@ final class Scenarios {
         String[] got = inbox.poll(PATIENCE_MS, TimeUnit.MILLISECONDS).split(" ");
         int number = Integer.parseInt(got[1]);
         equal("g" + number % groups, got[0]);
+        equal("alone", got[2]);
         check(number > last[number % groups], number + " came behind " + last[number % groups]);
         last[number % groups] = number;
       }
       sender.close();
+    }
+  }
+
+  private void messageGroupsInTransactions() throws Exception {
+    // One message at a time: the others wait in the broker.
+    String few = "jms.prefetchPolicy.all=1";
+    try (JMSContext context = connect(SESSION_TRANSACTED, few); JMSContext other = connect(AUTO_ACKNOWLEDGE)) {
+      Queue queue = queue(context);
+      JMSProducer producer = other.createProducer();
+      for (int i = 0; i < 6; i++) producer.setProperty("JMSXGroupID", "g").send(queue, "" + i);
+      JMSConsumer consumer = context.createConsumer(queue);
+      for (int i = 0; i < 3; i++) equal("" + i, text(next(consumer)));
+      context.rollback();
+      for (int i = 0; i < 3; i++) equal("" + i, text(next(consumer)));
+      JMSConsumer second = other.createConsumer(queue);
+      equal(null, second.receiveNoWait());
+      context.commit();
+      context.close();
+      for (int i = 3; i < 6; i++) equal("" + i, text(next(second)));
     }
   }
 

@@ -135,6 +135,7 @@ export class LeasedSource implements SourceNode, LeaseHolder {
       bytesMax: RECEIVE_BYTES_MAX,
       waitMs: this.isDraining ? 0 : WAIT_MS,
       leaseMs: LEASE_MS,
+      member: this,
     };
     context.broker.receive(call, signal).then(
       (deliveries) => this.received(deliveries, signal),
@@ -143,16 +144,25 @@ export class LeasedSource implements SourceNode, LeaseHolder {
   }
 
   private received(deliveries: readonly Delivery[], signal: AbortSignal): void {
-    this.isReceiving = false;
     const { link, context } = this;
     const nowMs = context.broker.clock.now();
+    let goesBack = false;
     for (const delivery of deliveries) {
       // Gone, or its credit taken back meanwhile.
-      if (this.isDetached || link.room <= 0) context.settling.settle(delivery.receipt, RELEASE);
+      goesBack ||= this.isDetached || link.room <= 0;
+      if (goesBack) context.settling.settle(delivery.receipt, RELEASE);
       else this.send(delivery, nowMs);
     }
-    if (this.isDetached) return;
     const isEmpty = deliveries.length === 0 && !signal.aborted;
+    // Of a message group, what follows would overtake what goes back.
+    if (goesBack) context.settling.whenSettled(() => this.goOn(isEmpty));
+    else this.goOn(isEmpty);
+  }
+
+  private goOn(isEmpty: boolean): void {
+    this.isReceiving = false;
+    if (this.isDetached) return;
+    const { link } = this;
     if (this.isDraining && (isEmpty || link.isSpent)) {
       this.isDraining = false;
       link.drained();

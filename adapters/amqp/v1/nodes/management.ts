@@ -135,7 +135,8 @@ export class Management {
     const { groups } = this.context.broker;
     const attemptsMax = limit + 1;
     const known = groups.get(group);
-    if (known === undefined) await groups.put({ name: group, retry: { ...GROUP_RULES.retry, attemptsMax } });
+    if (known === undefined)
+      await groups.put({ ...GROUP_RULES, name: group, retry: { ...GROUP_RULES.retry, attemptsMax } });
     else if (known.retry.attemptsMax !== attemptsMax) {
       throw new RequestError(409, `the queue has ${DELIVERY_LIMIT} ${known.retry.attemptsMax - 1}`);
     }

@@ -5,12 +5,9 @@ import { DEFAULT_PRIORITY } from '../../../../core/model/priority.ts';
 import { QUEUE_RETENTION, type Retention } from '../../../../core/model/topic.ts';
 import type { NodeAddress } from './address.ts';
 
-/**
- * As other AMQP brokers do: what comes back, comes back at once. Not the order messageGroup: a receiver that holds a message of a group, in
- * a transaction or until it has some more, would get none of its followers.
- */
+/** As other AMQP brokers do: a message group stays with one consumer, and what comes back, comes back at once. */
 export const GROUP_RULES: Pick<GroupSpec, 'order' | 'retry'> = {
-  order: 'concurrent',
+  order: 'messageGroup',
   retry: { attemptsMax: 10, backoff: { kind: 'listed', delaysMs: [0] } },
 };
 
