@@ -123,7 +123,7 @@ export function runMemberTests(t: Test, fixture: EngineFixture): void {
   check('after a start nobody goes on with what is out', async (t, started) => {
     await send(started.engine, 'a1', 'a2', 'a3');
     await take(started.engine, ALICE, { max: 1, leaseMs: 1_000 });
-    const made = await restart(started, new Random(1), 'crash');
+    const made = await restart(started, new Random(1), 'stop');
     t.same(await take(made.engine, ALICE), []);
     await made.clock.advance(1_000 + fixture.toleranceMs);
     t.same(textsOf(await take(made.engine, BOB, { max: 1 })), ['a1']);
