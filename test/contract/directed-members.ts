@@ -6,6 +6,7 @@ import { Random } from '../helpers/random.ts';
 import {
   addGroup,
   addTopic,
+  ENDINGS,
   NEVER_ABORTED,
   outgoing,
   request,
@@ -120,14 +121,31 @@ export function runMemberTests(t: Test, fixture: EngineFixture): void {
 
   const { restart } = fixture;
   if (restart === undefined) return;
-  check('after a start nobody goes on with what is out', async (t, started) => {
-    await send(started.engine, 'a1', 'a2', 'a3');
-    await take(started.engine, ALICE, { max: 1, leaseMs: 1_000 });
-    const made = await restart(started, new Random(1), 'stop');
-    t.same(await take(made.engine, ALICE), []);
-    await made.clock.advance(1_000 + fixture.toleranceMs);
-    t.same(textsOf(await take(made.engine, BOB, { max: 1 })), ['a1']);
-    t.same(textsOf(await take(made.engine, BOB)), ['a2', 'a3']);
-    return made;
-  });
+  for (const how of ENDINGS) {
+    check(`what members had is there at once after ${how}, and nothing else that is out`, async (t, started) => {
+      await send(started.engine, 'a1', 'a2', '-1', 'b1', '-2', 'c1');
+      const [a1, none] = await take(started.engine, ALICE, { max: 3 });
+      const [b1] = await take(started.engine, undefined, { max: 1 });
+      const [, c1] = await take(started.engine, BOB);
+      t.same(textsOf([a1!, none!, b1!, c1!]), ['a1', 'a2', 'b1', 'c1']);
+      await settle(started.engine, [c1!], { kind: 'release', delayMs: 1_000, countAttempt: true });
+      let made = await restart(started, new Random(1), how);
+      t.match(await settle(made.engine, [a1!], ACK), [{ ok: false, error: { code: 'STALE_RECEIPT' } }]);
+      t.match(await settle(made.engine, [b1!], { kind: 'extend', ms: 60_000, keepReceipt: true }), [{ ok: true }]);
+      const again = await take(made.engine, BOB);
+      t.same(
+        again.map(({ attempt }) => attempt),
+        [2, 2, 2, 2],
+      );
+      t.same(textsOf(again).toSorted(), ['-1', '-2', 'a1', 'a2']);
+      await settle(made.engine, again.slice(0, 1), ACK);
+      // What the first process began and the second ended is over for the third, too.
+      made = await restart(made, new Random(1), how);
+      await made.engine.purge('grouped', { kind: 'topic', topic: 'orders' });
+      made = await restart(made, new Random(1), how);
+      t.same(await take(made.engine, BOB), [], 'all else is purged');
+      t.match(await settle(made.engine, [b1!], ACK), [{ ok: true }]);
+      return made;
+    });
+  }
 }

@@ -157,9 +157,12 @@ export class GroupModel {
     this.addDead(sent, isGone(sent, now, firsts) ? 0 : 1, 1);
   }
 
-  /** The engine started again. */
+  /** The engine started again: what members had is there. */
   restarted(): void {
-    for (const progress of this.progress.values()) progress.member = undefined;
+    for (const progress of this.progress.values()) {
+      if (progress.member === undefined || progress.receipt === undefined) continue;
+      Object.assign(progress, { visibleAt: 0, receipt: undefined, member: undefined });
+    }
   }
 
   /** Everything from the index on is new to the group, everything before is behind it. */

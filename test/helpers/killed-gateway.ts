@@ -20,21 +20,16 @@ export interface LoadClient {
   live(life: Life): Promise<void>;
 }
 
-type EnvironmentOf = (kills: number) => Readonly<Record<string, string>>;
-
 /** A gateway process that is killed again and again under the load of its clients. */
 export class KilledGateway {
   kills = 0;
   private readonly settings: readonly string[];
   private readonly clients: readonly LoadClient[];
   private current: StartingGateway | undefined;
-  private readonly environmentOf: EnvironmentOf;
 
-  /** @param environmentOf what a process gets beyond ours, by how many were killed before */
-  constructor(settings: readonly string[], clients: readonly LoadClient[], environmentOf: EnvironmentOf = () => ({})) {
+  constructor(settings: readonly string[], clients: readonly LoadClient[]) {
     this.settings = settings;
     this.clients = clients;
-    this.environmentOf = environmentOf;
   }
 
   /** Runs the clients against a new process until it has been killed at the moment, or they are through. */
@@ -69,6 +64,6 @@ export class KilledGateway {
   }
 
   private spawn(): StartingGateway {
-    return spawnGatewayProcess(this.settings, this.environmentOf(this.kills));
+    return spawnGatewayProcess(this.settings);
   }
 }

@@ -15,8 +15,6 @@ import { RheaClient } from '../helpers/rhea-client.ts';
  */
 
 const KILLS = Number(process.env['GANTRY_KILLS'] ?? 10);
-/** Of a life to the next one: so that what clients held when the gateway died has come back when it starts. */
-const PAUSE_MS = 61_000;
 const KILL_DURING_START_CHANCE = 0.2;
 
 const PLAIN = ['kill-first', 'kill-second'] as const;
@@ -42,12 +40,6 @@ function settingsOf(engine: Engine, folder: string): string[] {
     `topics=[${topics.join()}]`,
     `groups=[${groups.join()}]`,
   ];
-}
-
-/** The gateway's clock, so much ahead: nobody has to wait for leases to run out. */
-function clockAhead(ms: number): Record<string, string> {
-  const script = `const now = Date.now; Date.now = () => now() + ${ms};`;
-  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` };
 }
 
 function makeClients(journal: AmqpJournal, random: Random): LoadClient[] {
@@ -111,7 +103,7 @@ async function runLives(t: Test, engine: Engine, kills: number, quietMs: number)
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const journal = new AmqpJournal();
   const clients = makeClients(journal, random);
-  const gateway = new KilledGateway(settingsOf(engine, folder), clients, (n) => clockAhead(n * PAUSE_MS));
+  const gateway = new KilledGateway(settingsOf(engine, folder), clients);
   t.teardown(() => gateway.kill());
   const startedAtMs = Date.now();
   while (gateway.kills < kills) {

@@ -355,6 +355,12 @@ export class EngineState implements Replay, LightStore {
     this.generation = generation;
     // Beyond every epoch given out since the last logged one.
     this.epochs.base = generation * 2 ** 32;
+    for (const { serial, consumptions } of this.groups.values()) {
+      for (const consumption of consumptions.values()) {
+        const isNew = this.replaySequence > consumption.savedSequence;
+        if (isNew && consumption.applyStart() && !consumption.isDirty) this.dirtyConsumption(serial, consumption);
+      }
+    }
   }
 
   private touch(queue: MessageQueue | LightQueue): void {

@@ -53,8 +53,13 @@ export function decodeJson(bytes: Buffer): unknown {
 
 const PENDING_BYTES = 26;
 const CONSUMPTION_HEAD_BYTES = 37;
+/** In the number of attempts. */
+const MEMBERS_BIT = 0x8000;
 
-/** sequence, floor, cursor, epoch f64, order u8, count u32, {offset f64, visibleAt f64, epoch f64, attempts u16}, JSON. */
+/**
+ * sequence, floor, cursor, epoch f64, order u8, count u32, {offset f64, visibleAt f64, epoch f64, attempts u16, a bit
+ * of it for leases of members}, JSON.
+ */
 export function encodeConsumption(snapshot: ConsumptionSnapshot, sequence: number): Buffer {
   const { pending, attempts, messageGroups, purgedTo } = snapshot;
   const tail = encodeJson({ attempts, messageGroups, purgedTo });
@@ -65,26 +70,28 @@ export function encodeConsumption(snapshot: ConsumptionSnapshot, sequence: numbe
   at = bytes.writeDoubleLE(snapshot.epoch, at);
   at = bytes.writeUInt8(GROUP_ORDERS.indexOf(snapshot.order), at);
   at = bytes.writeUInt32LE(pending.length, at);
-  for (const { offset, visibleAt, epoch, attempts: count } of pending) {
+  for (const { offset, visibleAt, epoch, attempts: count, isMembers } of pending) {
     at = bytes.writeDoubleLE(offset, at);
     at = bytes.writeDoubleLE(visibleAt, at);
     at = bytes.writeDoubleLE(epoch, at);
-    at = bytes.writeUInt16LE(count, at);
+    at = bytes.writeUInt16LE(isMembers ? count | MEMBERS_BIT : count, at);
   }
   tail.copy(bytes, at);
   return bytes;
 }
 
 export function decodeConsumption(bytes: Buffer): { snapshot: ConsumptionSnapshot; sequence: number } {
-  const count = bytes.readUInt32LE(33);
+  const size = bytes.readUInt32LE(33);
   const pending: PendingOffset[] = [];
   let at = CONSUMPTION_HEAD_BYTES;
-  for (let i = 0; i < count; i++, at += PENDING_BYTES) {
+  for (let i = 0; i < size; i++, at += PENDING_BYTES) {
+    const count = bytes.readUInt16LE(at + 24);
     pending.push({
       offset: bytes.readDoubleLE(at),
       visibleAt: bytes.readDoubleLE(at + 8),
       epoch: bytes.readDoubleLE(at + 16),
-      attempts: bytes.readUInt16LE(at + 24),
+      attempts: count & ~MEMBERS_BIT,
+      isMembers: count >= MEMBERS_BIT,
     });
   }
   const snapshot = {

@@ -9,7 +9,7 @@ import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, S
  * | record | bytes                                                                                                   |
  * |--------|---------------------------------------------------------------------------------------------------------|
  * | json   | 1, length u32, UTF-8                                                                                    |
- * | lease  | 2, group u32, queue u32, until f64, count u32, {offset f64}, length u32, JSON of what their order needs  |
+ * | lease  | 2, or 5 for one of a member, group u32, queue u32, until f64, count u32, {offset f64}, length u32, JSON of what their order needs  |
  * | commit | 3, at f64, sends u32, settles u32, holds u32, unholds u32, then each of them in this order:             |
  * |        | sends: {queue u32, offset f64, bytes u32, light queues u32, {serial u32}}..., then all their messages   |
  * |        | settle: kind u8, group u32, queue u32, offset f64, time f64, flag u8                                    |
@@ -20,7 +20,7 @@ import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, S
  */
 type OrderPart = Pick<LeaseRecord, 'attemptId' | 'messageGroups'>;
 
-const RecordKind = { json: 1, lease: 2, commit: 3, commitWithChanges: 4 } as const;
+const RecordKind = { json: 1, lease: 2, commit: 3, commitWithChanges: 4, memberLease: 5 } as const;
 const SETTLE_KINDS = ['ack', 'extend', 'release'] as const;
 const SEND_BYTES = 20;
 const SETTLE_BYTES = 26;
@@ -49,7 +49,7 @@ export function writeLease(target: RecordTarget, record: LeaseRecord): void {
   const order = isOrdered ? Buffer.from(JSON.stringify({ attemptId, messageGroups })) : undefined;
   let at = target.reserve(25 + 8 * offsets.length + (order?.length ?? 0));
   const { buffer } = target;
-  buffer[at] = RecordKind.lease;
+  buffer[at] = record.isMembers ? RecordKind.memberLease : RecordKind.lease;
   buffer.writeUInt32LE(record.groupSerial, at + 1);
   buffer.writeUInt32LE(record.queueSerial, at + 5);
   buffer.writeDoubleLE(record.until, at + 9);
@@ -198,7 +198,7 @@ export function readRecords(buffer: Buffer, start: number, end: number, firstSeq
     replay.record(sequence++);
     const kind = buffer[at];
     if (kind === RecordKind.json) at = readJson(buffer, at + 1, replay);
-    else if (kind === RecordKind.lease) at = readLease(buffer, at + 1, replay);
+    else if (kind === RecordKind.lease || kind === RecordKind.memberLease) at = readLease(buffer, at, replay);
     else if (kind === RecordKind.commit) at = readCommit(buffer, view, at + 1, replay);
     else if (kind === RecordKind.commitWithChanges)
       at = readChanges(buffer, readCommit(buffer, view, at + 1, replay), replay);
@@ -212,7 +212,8 @@ function readJson(buffer: Buffer, at: number, replay: Replay): number {
   return end;
 }
 
-function readLease(buffer: Buffer, start: number, replay: Replay): number {
+function readLease(buffer: Buffer, kindAt: number, replay: Replay): number {
+  const start = kindAt + 1;
   const count = buffer.readUInt32LE(start + 16);
   let at = start + 20;
   const offsets = Array.from({ length: count }, (_, i) => buffer.readDoubleLE(at + 8 * i));
@@ -224,6 +225,7 @@ function readLease(buffer: Buffer, start: number, replay: Replay): number {
     queueSerial: buffer.readUInt32LE(start + 4),
     until: buffer.readDoubleLE(start + 8),
     offsets,
+    isMembers: buffer[kindAt] === RecordKind.memberLease,
     attemptId: order?.attemptId,
     messageGroups: order?.messageGroups,
   });

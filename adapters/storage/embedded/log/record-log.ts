@@ -44,7 +44,7 @@ export interface ChangeEntry {
 
 /** Whatever changes the state and is not frequent. A record carries all times and choices: applying it needs no clock. */
 export type LogRecord =
-  /** The process started: receipts of leases that were not logged before it must not come to life again. */
+  /** The process started: leases of members are over, receipts of leases that were not logged must not come to life again. */
   | { readonly type: 'start'; readonly generation: number }
   /** `serials`: one per queue, in order. */
   | { readonly type: 'topic'; readonly spec: TopicSpec; readonly serials: readonly number[] }
@@ -84,6 +84,8 @@ export interface LeaseRecord {
   readonly queueSerial: number;
   readonly until: number;
   readonly offsets: readonly number[];
+  /** A member has them: the leases end with the process. */
+  readonly isMembers: boolean;
   readonly attemptId: string | undefined;
   /** One each, empty for none; undefined where there is no order to keep. */
   readonly messageGroups: readonly string[] | undefined;

@@ -21,4 +21,6 @@ export interface PendingOffset {
   readonly epoch: number;
   /** Infinity: passed by the cursor, not leased. */
   readonly visibleAt: number;
+  /** Leased by a member, and so no longer than the process lives. */
+  readonly isMembers: boolean;
 }

@@ -123,7 +123,7 @@ export class Consumption {
     this.lanes?.beginReceive(perMessageGroupMax, member);
     if (select !== undefined) this.collectDue(now);
     if (this.heap.size > 1024 && this.heap.size > 4 * this.window.inflight) {
-      this.heap.keepOnly((time, offset) => this.isScheduled(time, offset));
+      this.heap.keepOnly((time, offset) => this.window.isScheduled(offset, time));
     }
   }
 
@@ -166,7 +166,7 @@ export class Consumption {
    */
   nextVisibleAt(isSelective: boolean): number {
     if (!isSelective && this.window.available > 0) return AVAILABLE;
-    while (this.heap.size > 0 && !this.isScheduled(this.heap.topTime, this.heap.topOffset)) this.heap.pop();
+    while (this.heap.size > 0 && !this.window.isScheduled(this.heap.topOffset, this.heap.topTime)) this.heap.pop();
     return isSelective ? Math.min(this.heap.topTime, this.refusedUntil) : this.heap.topTime;
   }
 
@@ -181,7 +181,7 @@ export class Consumption {
   /** Whether a receipt of that epoch still stands for a live lease. */
   isLeased(offset: number, epoch: number, now: number): boolean {
     const { window } = this;
-    return window.has(offset) && window.epoch(offset) === epoch && this.isLeasedAt(offset, now);
+    return window.has(offset) && window.epoch(offset) === epoch && window.isLeased(offset, now);
   }
 
   visibleAt(offset: number): number {
@@ -202,7 +202,7 @@ export class Consumption {
     return offsets.map((offset) => lanes.keyOf(offset));
   }
 
-  applyLease({ offsets, until, attemptId, messageGroups }: LeaseRecord): void {
+  applyLease({ offsets, until, attemptId, messageGroups, isMembers }: LeaseRecord): void {
     const firstEpoch = Math.max(this.epoch + 1, this.epochs.base);
     if (this.lanes === undefined) messageGroups?.forEach((group, i) => this.knownGroups.set(offsets[i]!, group));
     for (const offset of offsets) {
@@ -210,12 +210,23 @@ export class Consumption {
       this.nextEpoch();
       // While a log is replayed the queue may have lost what the record leased.
       if (!this.window.has(offset)) continue;
-      this.window.lease(offset, until, this.epoch);
+      this.window.lease(offset, until, this.epoch, isMembers);
       this.heap.push(until, offset);
       this.lanes?.hold(offset);
     }
     if (attemptId === undefined) return;
     this.attempts.remember(attemptId, { offsets, epochs: offsets.map((_, i) => firstEpoch + i) });
+  }
+
+  /** A process started: leases of members ended with the one before. @returns whether there were some */
+  applyStart(): boolean {
+    const ended = this.window.endMembersLeases();
+    for (const offset of ended) {
+      const hasLane = this.lanes?.has(offset) ?? (this.order === 'fifo' || (this.knownGroups.get(offset) ?? '') !== '');
+      if (hasLane) this.lanes?.unhold(offset);
+      else this.window.pass(offset);
+    }
+    return ended.length > 0;
   }
 
   applyAck(offset: number): void {
@@ -258,7 +269,7 @@ export class Consumption {
   applyPurge(to: number, at: number): void {
     const { window } = this;
     for (const offset of window.pending()) {
-      if (offset >= to || this.isLeasedAt(offset, at)) continue;
+      if (offset >= to || this.window.isLeased(offset, at)) continue;
       window.acknowledge(offset);
       this.lanes?.remove(offset);
     }
@@ -273,8 +284,8 @@ export class Consumption {
     let leased = 0;
     let undelivered = 0;
     for (const offset of this.window.pending()) {
-      if (this.isLeasedAt(offset, now)) leased++;
-      else if (this.isPassed(offset) && this.window.attempts(offset) === 0) undelivered++;
+      if (this.window.isLeased(offset, now)) leased++;
+      else if (this.window.isPassed(offset) && this.window.attempts(offset) === 0) undelivered++;
     }
     return { queue: queueId, floor, cursor, inflight: inflight - undelivered, leased, lag: unread + inflight };
   }
@@ -282,12 +293,7 @@ export class Consumption {
   /** Everything that decides its future. */
   snapshot(): ConsumptionSnapshot {
     const { floor, cursor } = this.window;
-    const pending = [...this.window.pending()].map((offset) => ({
-      offset,
-      attempts: this.window.attempts(offset),
-      epoch: this.window.epoch(offset),
-      visibleAt: this.window.visibleAt(offset),
-    }));
+    const pending = this.window.snapshot();
     const { epoch, order, purgedTo, lanes } = this;
     const out = pending.filter(({ offset, visibleAt }) => visibleAt !== Infinity && lanes?.has(offset) === true);
     const messageGroups = out.map(({ offset }) => [offset, lanes!.keyOf(offset)] as const);
@@ -410,7 +416,7 @@ export class Consumption {
     while (this.heap.topTime <= now) {
       const { topTime, topOffset } = this.heap;
       this.heap.pop();
-      if (!this.isScheduled(topTime, topOffset) || this.returnToLane(topOffset)) continue;
+      if (!this.window.isScheduled(topOffset, topTime) || this.returnToLane(topOffset)) continue;
       this.window.pass(topOffset);
       selections.addReturned(topOffset);
     }
@@ -465,7 +471,7 @@ export class Consumption {
       const time = this.heap.topTime;
       const offset = this.heap.topOffset;
       // The heap may hold the same moment twice (extended to where it was): the second is void once the message waits.
-      if (!this.isScheduled(time, offset) || this.returnToLane(offset)) this.heap.pop();
+      if (!this.window.isScheduled(offset, time) || this.returnToLane(offset)) this.heap.pop();
       else if (!this.isLoaded(offset)) return -1;
       else {
         this.heap.pop();
@@ -480,19 +486,5 @@ export class Consumption {
     if (this.queue.isLoaded(offset)) return true;
     this.missing = offset;
     return false;
-  }
-
-  private isLeasedAt(offset: number, now: number): boolean {
-    const { window } = this;
-    return !window.isWaiting(offset) && window.epoch(offset) !== 0 && window.visibleAt(offset) > now;
-  }
-
-  /** Whether nobody has it or waits to get it back. */
-  private isPassed(offset: number): boolean {
-    return this.window.isWaiting(offset) || this.window.isAvailable(offset);
-  }
-
-  private isScheduled(time: number, offset: number): boolean {
-    return this.window.has(offset) && this.window.visibleAt(offset) === time;
   }
 }

@@ -1,3 +1,4 @@
+import type { PendingOffset } from './consumption-snapshot.ts';
 import { VisibilityHeap } from './visibility-heap.ts';
 
 /** Marks of the visibleAt column. Real times lie between. */
@@ -8,6 +9,8 @@ export const AVAILABLE = 1;
 const WAITING = Infinity;
 
 const FIRST_CAPACITY = 64;
+/** No more are counted: a checkpoint has 15 bits for them. */
+const ATTEMPTS_MAX = 0x7fff;
 
 /** One group's view of one queue between the first unacknowledged offset and the next never delivered: a ring of columns. */
 export class PopWindow {
@@ -22,6 +25,8 @@ export class PopWindow {
   private visibleAts = new Float64Array(FIRST_CAPACITY);
   private attemptCounts = new Uint16Array(FIRST_CAPACITY);
   private epochs = new Float64Array(FIRST_CAPACITY);
+  /** 1: leased by a member. */
+  private members = new Uint8Array(FIRST_CAPACITY);
   /** What is available, by offset; some of it is not any more. */
   private readonly passed = new VisibilityHeap();
 
@@ -60,6 +65,20 @@ export class PopWindow {
     return offset >= this.floor && offset < this.cursor && this.visibleAt(offset) === AVAILABLE;
   }
 
+  /** Whether a receipt of it is good. */
+  isLeased(offset: number, now: number): boolean {
+    return !this.isWaiting(offset) && this.epoch(offset) !== 0 && this.visibleAt(offset) > now;
+  }
+
+  /** Whether nobody has it or waits to get it back. */
+  isPassed(offset: number): boolean {
+    return this.isWaiting(offset) || this.isAvailable(offset);
+  }
+
+  isScheduled(offset: number, time: number): boolean {
+    return this.has(offset) && this.visibleAt(offset) === time;
+  }
+
   /** Takes the offset at the cursor into the window, not yet delivered. */
   admit(): number {
     if (this.size === this.mask + 1) this.grow();
@@ -79,10 +98,12 @@ export class PopWindow {
     this.cursor = offset;
   }
 
-  lease(offset: number, until: number, epoch: number): void {
+  /** @param isMembers a member has it: the lease ends with the process */
+  lease(offset: number, until: number, epoch: number, isMembers: boolean): void {
     const i = offset & this.mask;
+    this.members[i] = isMembers ? 1 : 0;
     this.mark(i, until);
-    this.attemptCounts[i] = Math.min(this.attemptCounts[i]! + 1, 0xffff);
+    this.attemptCounts[i] = Math.min(this.attemptCounts[i]! + 1, ATTEMPTS_MAX);
     this.epochs[i] = epoch;
   }
 
@@ -91,6 +112,17 @@ export class PopWindow {
     const i = offset & this.mask;
     this.mark(i, visibleAt);
     this.epochs[i] = epoch;
+  }
+
+  /** Ends the leases of members: their messages wait. @returns which */
+  endMembersLeases(): number[] {
+    const ended = [];
+    for (const offset of this.pending()) {
+      if (!this.isMembersLease(offset)) continue;
+      this.reschedule(offset, WAITING, 0);
+      ended.push(offset);
+    }
+    return ended;
   }
 
   /** Makes a message available that is not leased. */
@@ -124,21 +156,19 @@ export class PopWindow {
   }
 
   /** Goes on where a checkpoint was taken: everything from the floor to the cursor but `pending` is acknowledged. */
-  restore(
-    cursor: number,
-    pending: Iterable<{ offset: number; attempts: number; epoch: number; visibleAt: number }>,
-  ): void {
+  restore(cursor: number, pending: Iterable<PendingOffset>): void {
     while (this.cursor < cursor) {
       // First: it may put larger columns in the place of these.
       const offset = this.admit();
       this.visibleAts[offset & this.mask] = ACKNOWLEDGED;
     }
     this.inflight = 0;
-    for (const { offset, attempts, epoch, visibleAt } of pending) {
+    for (const { offset, attempts, epoch, visibleAt, isMembers } of pending) {
       const i = offset & this.mask;
       this.mark(i, visibleAt);
       this.attemptCounts[i] = attempts;
       this.epochs[i] = epoch;
+      this.members[i] = isMembers ? 1 : 0;
       if (visibleAt === AVAILABLE) this.passed.push(AVAILABLE, offset);
       this.inflight++;
     }
@@ -147,6 +177,20 @@ export class PopWindow {
   /** All unacknowledged offsets, in order. */
   *pending(): Generator<number> {
     for (let offset = this.floor; offset < this.cursor; offset++) if (this.has(offset)) yield offset;
+  }
+
+  snapshot(): PendingOffset[] {
+    return [...this.pending()].map((offset) => ({
+      offset,
+      attempts: this.attempts(offset),
+      epoch: this.epoch(offset),
+      visibleAt: this.visibleAt(offset),
+      isMembers: this.isMembersLease(offset),
+    }));
+  }
+
+  private isMembersLease(offset: number): boolean {
+    return this.members[offset & this.mask] === 1 && this.epoch(offset) !== 0 && !this.isPassed(offset);
   }
 
   private mark(i: number, visibleAt: number): void {
@@ -160,16 +204,19 @@ export class PopWindow {
     const visibleAts = new Float64Array(capacity);
     const attemptCounts = new Uint16Array(capacity);
     const epochs = new Float64Array(capacity);
+    const members = new Uint8Array(capacity);
     for (let offset = this.floor; offset < this.cursor; offset++) {
       const from = offset & this.mask;
       const to = offset & (capacity - 1);
       visibleAts[to] = this.visibleAts[from]!;
       attemptCounts[to] = this.attemptCounts[from]!;
       epochs[to] = this.epochs[from]!;
+      members[to] = this.members[from]!;
     }
     this.visibleAts = visibleAts;
     this.attemptCounts = attemptCounts;
     this.epochs = epochs;
+    this.members = members;
     this.mask = capacity - 1;
   }
 }

@@ -229,6 +229,7 @@ export class Receiver implements Pop {
         queueSerial: queue.serial,
         until: now + leaseMs,
         offsets: leased,
+        isMembers: request.member !== undefined,
         attemptId: group.spec.order === 'fifo' ? attemptId : undefined,
         messageGroups: consumption.messageGroupsOf(leased),
       });

@@ -730,6 +730,7 @@ class RecordMaker {
       queueSerial,
       until: this.large,
       offsets,
+      isMembers: random.chance(0.5),
       attemptId: isFifo && random.chance(0.5) ? random.text(20) : undefined,
       messageGroups: isFifo ? offsets.map(() => random.text(8)) : undefined,
     };
