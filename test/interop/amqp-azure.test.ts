@@ -114,6 +114,21 @@ async function scenarios(): Promise<void> {
     await receiver.completeMessage(second!);
   });
 
+  scenario('deferring is refused by name, and the message is there again', async (t, client) => {
+    const queue = fresh('queue');
+    await client.createSender(queue).sendMessages(withId('x'));
+    const receiver = client.createReceiver(queue);
+    const [first] = await take(receiver, 1);
+    await t.rejects(receiver.deferMessage(first!, { why: 'later' }), {
+      name: 'ServiceBusError',
+      message: /cannot be deferred/,
+    });
+    const [second] = await take(receiver, 1);
+    t.match(second, { body: 'x', deliveryCount: first!.deliveryCount! + 1 });
+    await receiver.completeMessage(second!);
+    t.same(await rest(client.createReceiver(queue, { subQueueType: 'deadLetter' })), []);
+  });
+
   scenario('dead letters are read with their reason', async (t, client) => {
     const queue = fresh('queue');
     await client.createSender(queue).sendMessages(['bad', 'good'].map(withId));

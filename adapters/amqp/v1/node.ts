@@ -128,8 +128,9 @@ export interface SourceNode {
   /**
    * The client's verdict on one message, each once; `undefined` when it settled without saying one (the source's default
    * outcome counts then).
+   * @returns why the client cannot have that, where the message has come to something else; it is told so
    */
-  outcome(kept: unknown, state: DeliveryState | undefined): void;
+  outcome(kept: unknown, state: DeliveryState | undefined): AmqpError | void;
   /**
    * The link is gone; `unsettled` is what had no verdict, oldest first. `closed`: the client ended it for good. `isClean` when the client
    * ended link, session or connection by the protocol, so that these deliveries need not count as failed.

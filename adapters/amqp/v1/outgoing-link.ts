@@ -120,10 +120,11 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   }
 
   /** The client's verdict on one message. */
-  settled(kept: unknown, state: DeliveryState | undefined): void {
+  settled(kept: unknown, state: DeliveryState | undefined, id: number): void {
     this.unsettledCount--;
     try {
-      this.node!.outcome(kept, state);
+      const error = this.node!.outcome(kept, state);
+      if (error !== undefined) this.session.contradict(this, id, error);
     } catch (error) {
       this.failed(error);
     }

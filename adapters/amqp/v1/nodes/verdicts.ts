@@ -9,6 +9,12 @@ export const RELEASE: SettleAction = { kind: 'release', delayMs: 0, countAttempt
 export const RELEASE_COUNTED: SettleAction = { kind: 'release', delayMs: 0, countAttempt: true };
 export const ACK: SettleAction = { kind: 'ack' };
 
+/** What Azure's clients hear who defer a message: it comes again, and would be a dead letter if it were taken for what others mean. */
+export const NOT_DEFERRED: AmqpError = {
+  condition: 'amqp:not-implemented',
+  description: 'messages cannot be deferred: it is available again',
+};
+
 interface Circumstances {
   readonly delivery: Delivery;
   readonly retry: RetryPolicy | undefined;
@@ -34,6 +40,12 @@ export function verdictOf(state: DeliveryState | undefined, circumstances: Circu
     default:
       return RELEASE_COUNTED;
   }
+}
+
+/** What is undeliverable here an Azure client wants to ask for later, by its number. */
+export function isDeferral(state: DeliveryState | undefined): boolean {
+  const outcome = state?.kind === 'transactional' ? state.outcome : state;
+  return outcome?.kind === 'modified' && outcome.undeliverableHere;
 }
 
 /** Azure's clients say why in the error's info. */
