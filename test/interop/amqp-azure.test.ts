@@ -238,6 +238,32 @@ async function scenarios(): Promise<void> {
     t.same(await dead.peekMessages(10), []);
   });
 
+  scenario('properties a message is abandoned or given up with are among its own', async (t, client) => {
+    const queue = fresh('queue');
+    await client.createSender(queue).sendMessages({ ...withId('x'), applicationProperties: { own: 1, both: 'old' } });
+    const receiver = client.createReceiver(queue);
+    const [first] = await take(receiver, 1);
+    await receiver.abandonMessage(first!, { tries: 1, both: 'new' });
+    const [second] = await take(receiver, 1);
+    t.match(second!.applicationProperties, { own: 1, both: 'new', tries: 1 });
+    await receiver.deadLetterMessage(second!, {
+      deadLetterReason: 'reason',
+      deadLetterErrorDescription: 'description',
+      tries: 2,
+      text: 'why',
+    });
+    const dead = client.createReceiver(queue, { subQueueType: 'deadLetter' });
+    const letter = {
+      deadLetterReason: 'reason',
+      deadLetterErrorDescription: 'description',
+      applicationProperties: { own: 1, both: 'new', tries: 2, text: 'why', DeadLetterReason: 'reason' },
+    };
+    t.match(await dead.peekMessages(1), [letter]);
+    const [received] = await take(dead, 1);
+    t.match(received, letter);
+    await dead.completeMessage(received!);
+  });
+
   scenario('subscribing with a handler', async (t, client) => {
     const queue = fresh('queue');
     const count = 40;

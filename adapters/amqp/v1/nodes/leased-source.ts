@@ -116,7 +116,8 @@ export class LeasedSource implements SourceNode, LeaseHolder {
       delivery,
       retry: context.broker.groups.get(reading.group)?.retry,
       nowMs: context.broker.clock.now(),
-      countsModified: reading.azure === true,
+      azure: reading.azure === true,
+      added: context.annotations.of(delivery),
     });
     if (action.kind !== 'release') context.annotations.forget(delivery);
     else if (outcome?.kind === 'modified' && outcome.messageAnnotations !== undefined) {
