@@ -133,6 +133,11 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   settleTurn(): void {}
 
   protected onLinkFlow(flow: FlowFrame): void {
+    if (flow.isTransactional) {
+      const description = 'messages are not acquired in a transaction: only their outcomes are part of one';
+      this.detach({ condition: Condition.notImplemented, description });
+      return;
+    }
     this.credit.onFlow(flow);
     if (this.phase === 'attached') this.serve(flow.echo);
     else this.isEchoDue ||= flow.echo;

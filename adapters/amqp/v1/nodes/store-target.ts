@@ -28,7 +28,7 @@ const SETTLED = -1;
 /** One transfer of several messages has one outcome. */
 interface BatchInFlight {
   remaining: number;
-  failure: AmqpOutcome | undefined;
+  failure: DeliveryState | undefined;
 }
 
 /** Messages that a client sends: into a topic, a temporary queue, or wherever each of them says. */
@@ -81,7 +81,7 @@ export class StoreTarget implements TargetNode, Publisher {
         this.takeBatch(id, buffer, batchedMessages(buffer, start, end), state);
       else this.take(id, buffer, start, end, state);
     } catch (error) {
-      this.answer(id, this.rejection(error));
+      this.refuse(id, this.rejection(error), state);
     }
   }
 
@@ -118,7 +118,7 @@ export class StoreTarget implements TargetNode, Publisher {
     try {
       this.take(id, buffer, start, end, state);
     } catch (error) {
-      this.answer(id, this.rejection(error));
+      this.refuse(id, this.rejection(error), state);
     }
   }
 
@@ -144,7 +144,7 @@ export class StoreTarget implements TargetNode, Publisher {
     this.resolving = destinations
       .resolve(this.link, to, jmsDestination === undefined ? [] : [jmsDestination])
       .then((destination) => this.put(destination, id, buffer, start, end, state))
-      .catch((error: unknown) => this.answer(id, this.rejection(error)))
+      .catch((error: unknown) => this.refuse(id, this.rejection(error), state))
       .finally(() => {
         this.behind = undefined;
         for (const take of behind) take();
@@ -184,7 +184,9 @@ export class StoreTarget implements TargetNode, Publisher {
 
   private offer(node: TemporaryNode, id: number, message: Message, state: DeliveryState | undefined): void {
     if (this.context.temporary.get(node.name) !== node) {
-      this.link.detach({ condition: 'amqp:resource-deleted', description: `${node.name} is gone` });
+      const error = { condition: 'amqp:resource-deleted', description: `${node.name} is gone` };
+      this.refuse(id, { kind: 'rejected', error }, state);
+      this.link.detach(error);
     } else if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
     else {
       const copy = copyOf(message);
@@ -206,7 +208,7 @@ export class StoreTarget implements TargetNode, Publisher {
     const { context, link } = this;
     const copies = copiesFor(context, exchange, key, outgoing);
     // Nothing is bound: the message would be gone (RabbitMQ answers the same).
-    if (copies.length === 0) this.answer(id, RELEASED);
+    if (copies.length === 0) this.refuse(id, RELEASED, state);
     else if (state?.kind === 'transactional') {
       let answer: TransactionalState | undefined;
       for (const copy of copies) answer = context.transactions.send(link, state, copy);
@@ -233,10 +235,17 @@ export class StoreTarget implements TargetNode, Publisher {
     if (id === SETTLED) return;
     const batch = this.batches.get(id);
     if (batch === undefined) return this.link.answer(id, state);
-    if (state.kind === 'rejected' || state.kind === 'released') batch.failure ??= state;
+    const { kind } = state.kind === 'transactional' ? (state.outcome ?? state) : state;
+    if (kind === 'rejected' || kind === 'released') batch.failure ??= state;
     if (--batch.remaining > 0) return;
     this.batches.delete(id);
     this.link.answer(id, batch.failure ?? state);
+  }
+
+  /** AMQP 4.4.1: also what is not taken is told as part of the transaction it was sent in. */
+  private refuse(id: number, outcome: AmqpOutcome, state: DeliveryState | undefined): void {
+    if (state?.kind !== 'transactional') this.answer(id, outcome);
+    else this.answerWith(id, this.context.transactions.refuse(this.link, state, outcome));
   }
 
   private rejection(error: unknown): AmqpOutcome {
