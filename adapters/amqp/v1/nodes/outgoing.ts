@@ -16,13 +16,14 @@ import type { NodeContext } from './node-context.ts';
 export function outgoingFor(
   context: NodeContext,
   destination: Destination,
+  messageFormat: number,
   buffer: Buffer,
   start: number,
   end: number,
   peer: Peer,
 ): OutgoingMessage {
   const { inbound, broker } = context;
-  inbound.scan(buffer, start, end);
+  inbound.scan(buffer, start, end, messageFormat);
   // Few connections are in it, mostly none.
   const isOwn = context.noLocal.size > 0 && context.noLocal.has(peer.owner);
   const own: AddedFields | undefined = isOwn ? { publisher: peer.containerId } : undefined;

@@ -13,7 +13,7 @@ import type { ValuePair } from './envelope-sections.ts';
 import { deathAnnotations } from './dead-letters.ts';
 import { foreignMessage, type ForeignMessage } from './foreign-message.ts';
 import { isPlainForeign, plainForeign } from './foreign-plain.ts';
-import { BodyForm, bodyFormOf, durableOf, type Durable } from './message-form.ts';
+import { BodyForm, bodyFormOf, durableOf, messageFormatOf, sectionsStart, type Durable } from './message-form.ts';
 import { addressAnnotations, writeSection } from './sections-out.ts';
 
 const HEADER_BYTES_MAX = 32;
@@ -32,6 +32,7 @@ export class OutboundTranslator {
   buffer: Buffer = NOTHING;
   start = 0;
   end = 0;
+  messageFormat = 0;
   private readonly header = this.head;
   private readonly view: (message: Message) => MessageView;
   private readonly topicOf: (address: string) => string;
@@ -60,7 +61,8 @@ export class OutboundTranslator {
       const form = message.buffer[message.addressEnd]!;
       durable = durableOf(form);
       this.buffer = message.buffer;
-      this.start = message.addressEnd + 1;
+      this.start = sectionsStart(message.buffer, message.addressEnd);
+      this.messageFormat = messageFormatOf(message.buffer, message.addressEnd);
       this.end = bodyFormOf(form) === BodyForm.whole ? message.envelopeEnd : message.end;
       if (!message.isAddressDerived) deliveryAnnotations = this.addressAnnotation(message);
     } else {
@@ -68,6 +70,7 @@ export class OutboundTranslator {
       deliveryAnnotations = foreign.deliveryAnnotations;
       durable = message.qos > 0;
       this.buffer = foreign.bytes;
+      this.messageFormat = foreign.messageFormat;
       this.start = 0;
       this.end = foreign.bytes.length;
     }
