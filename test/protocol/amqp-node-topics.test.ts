@@ -176,6 +176,42 @@ t.test('selectors and no-local on a topic', async (t) => {
   t.equal(context.noLocal.size, 0);
 });
 
+t.test('no-local of a durable subscription holds while nobody reads it, and after a restart', async (t) => {
+  const dir = t.testdir();
+  const fields = { ...NEVER, filters: new Map([['nl', NO_LOCAL]]) };
+  const before = await startNodeServer(t, { storage: openEmbeddedEngine({ dir }) });
+  const [one, two] = [await before.client('c1'), await before.client('c2')];
+  await one.receiver(1, TOPIC, 0, fields);
+  await one.detach(1, false);
+  for (const client of [one, two]) await client.sender(0, TOPIC);
+  for (const client of [one, two]) await client.send(0, client === one ? 'mine' : 'yours');
+  for (const client of [one, two]) client.raw.destroy();
+  await before.close();
+  const after = await startNodeServer(t, { storage: openEmbeddedEngine({ dir }) });
+  const [again, other] = [await after.client('c1'), await after.client('c2')];
+  for (const client of [again, other]) {
+    await client.sender(0, TOPIC);
+    await client.send(0, client === again ? 'mine again' : 'yours again');
+  }
+  await again.receiver(1, TOPIC, 10, fields);
+  t.same(await again.texts(2), ['yours', 'yours again']);
+  await again.send(0, 'mine at last');
+  await again.raw.seen();
+  t.same(again.raw.kinds(), []);
+  // Other terms are another subscription.
+  await again.detach(1, false);
+  await again.receiver(1, TOPIC, 10, NEVER);
+  await again.send(0, 'mine');
+  t.same(await again.texts(1), ['mine']);
+  t.equal(after.context.subscriptions.noLocalContainers.size, 0);
+  await again.detach(1);
+  await again.receiver(1, TOPIC, 10, fields);
+  t.equal(after.context.subscriptions.noLocalContainers.size, 1);
+  await again.detach(1);
+  await settled();
+  t.equal(after.context.subscriptions.noLocalContainers.size, 0);
+});
+
 t.test('durable subscriptions outlive the process, others do not', async (t) => {
   const dir = t.testdir();
   const before = await startNodeServer(t, { storage: openEmbeddedEngine({ dir }) });

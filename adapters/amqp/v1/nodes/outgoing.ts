@@ -22,10 +22,10 @@ export function outgoingFor(
   end: number,
   peer: Peer,
 ): OutgoingMessage {
-  const { inbound, broker } = context;
+  const { inbound, broker, noLocal, subscriptions } = context;
   inbound.scan(buffer, start, end, messageFormat);
-  // Few connections are in it, mostly none.
-  const isOwn = context.noLocal.size > 0 && context.noLocal.has(peer.owner);
+  // Few connections are in them, mostly none.
+  const isOwn = noLocal.has(peer.owner) || subscriptions.noLocalContainers.has(peer.containerId);
   const own: AddedFields | undefined = isOwn ? { publisher: peer.containerId } : undefined;
   const nowMs = broker.clock.now();
   if (destination.kind === 'topic' && !(destination.isDerived && inbound.hasAddressFields)) {
