@@ -2,7 +2,7 @@ import t from 'tap';
 import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
 import type { Filter, Source } from '../../adapters/amqp/v1/codec/performatives.ts';
 import { RawAmqpClient, sourceOf } from '../helpers/amqp-client.ts';
-import { str } from '../helpers/amqp-messages.ts';
+import { str, uint } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer, textOf } from '../helpers/amqp-node-server.ts';
 import { settled } from '../helpers/manual-clock.ts';
 
@@ -174,6 +174,47 @@ t.test('selectors and no-local on a topic', async (t) => {
   t.same([await one.texts(1), await two.texts(1)], [['yours'], ['yours']]);
   await one.detach(1);
   t.equal(context.noLocal.size, 0);
+});
+
+t.test('bindings of AMQP 0-9-1 as filters', async (t) => {
+  const { client } = await startNodeServer(t);
+  const one = await client();
+  const binding = (type: 'topic' | 'direct', key: string, isNumber = false): ReadonlyMap<string, Filter> => {
+    const number = type === 'topic' ? 0x468c_0000_0001n : 0x468c_0000_0000n;
+    const descriptor = isNumber ? number : `apache.org:legacy-amqp-${type}-binding:string`;
+    return new Map([['b', { descriptor, value: str(key) }]]);
+  };
+  const { filters } = await one.receiver(1, '/topics/t', 10, { filters: binding('topic', 'a.*.#') });
+  t.same([...filters.keys()], ['b']);
+  await one.receiver(2, '/topics/t', 10, { filters: binding('direct', 'a.b', true) });
+  await one.sender(0, '/topics/t');
+  await one.sender(10, '/exchanges/t/a.b.c');
+  await one.sender(11, '/topics/t/a/b');
+  await one.send(0, messageOf('neither', { subject: str('a') }));
+  await one.send(0, 'nor this');
+  await one.send(0, messageOf('both', { subject: str('a.b') }));
+  await one.send(10, 'exchange');
+  await one.send(11, 'address');
+  t.same((await one.texts(4)).toSorted(), ['address', 'both', 'both', 'exchange']);
+  // With a selector, and another one under the same name.
+  const both = new Map([
+    ...binding('topic', 'a.#'),
+    ['s', { descriptor: 0x468c_0000_0004n, value: str('n = 1') }],
+  ]) as ReadonlyMap<string, Filter>;
+  await one.detach(1);
+  await one.detach(2);
+  t.equal((await one.receiver(1, '/topics/t', 10, { ...NEVER, filters: both })).filters.size, 2);
+  await one.send(0, messageOf('no', { subject: str('b') }, {}, { n: uint(1) }));
+  await one.send(0, messageOf('nor', { subject: str('a') }, {}, { n: uint(2) }));
+  await one.send(0, messageOf('yes', { subject: str('a') }, {}, { n: uint(1) }));
+  t.same(await one.texts(1), ['yes']);
+  await one.detach(1, false);
+  await one.send(0, messageOf('gone', { subject: str('a') }, {}, { n: uint(1) }));
+  await one.receiver(1, '/topics/t', 10, { ...NEVER, filters: binding('topic', 'a.#') });
+  await one.send(0, messageOf('new', { subject: str('a') }));
+  t.same(await one.texts(1), ['new'], 'another binding is another subscription');
+  // Queues have no routing keys.
+  t.equal((await one.receiver(3, '/queues/q', 0, { filters: binding('topic', '#') })).filters.size, 0);
 });
 
 t.test('no-local of a durable subscription holds while nobody reads it, and after a restart', async (t) => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { FilterExpression } from '../../../../core/model/filter.ts';
 import { LIMITS } from '../../../../core/model/limits.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
 import type { Attach, Source } from '../codec/performatives.ts';
@@ -15,6 +16,7 @@ export interface SubscriptionTerms {
   readonly address: string | undefined;
   readonly selector: string | undefined;
   readonly noLocal: boolean;
+  readonly binding: FilterExpression['binding'];
 }
 
 /** One that is in use, or was in this process: it lives with its links, for some time after them, or until it is closed. */
