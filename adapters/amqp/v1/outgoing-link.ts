@@ -113,6 +113,8 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.isDrainTold = false;
     if (!this.credit.isDraining || this.phase !== 'attached') return;
     const { credit } = this.credit;
+    // For want of room more may wait: whoever is woken by room is told of the drain again.
+    if (credit > 0 && this.room <= 0) return;
     this.credit.drained();
     // Where credit is left, nothing waits.
     if (credit > 0) this.writeFlow(true, 0);
@@ -227,7 +229,9 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   private drain(): void {
     this.isDrainTold = true;
     try {
-      this.node!.drain();
+      const node = this.node!;
+      if (node.drain === undefined) node.pull();
+      else node.drain();
     } catch (error) {
       this.failed(error);
     }

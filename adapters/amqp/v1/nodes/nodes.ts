@@ -202,8 +202,7 @@ export class BrokerNodes implements Nodes {
     }
     return {
       source,
-      pull: () => undefined,
-      drain: () => link.drained(),
+      pull: () => link.drained(),
       available: () => 0,
       outcome: () => undefined,
       detached: (closed) => {
