@@ -1,7 +1,9 @@
 import t from 'tap';
 import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
 import type { Filter, Source } from '../../adapters/amqp/v1/codec/performatives.ts';
-import { RawAmqpClient, sourceOf } from '../helpers/amqp-client.ts';
+import { encodeMessage } from '../../core/model/message.ts';
+import { OutgoingMessage } from '../../core/ports/message-engine.ts';
+import { RawAmqpClient, sourceOf, targetOf } from '../helpers/amqp-client.ts';
 import { str, uint } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer, textOf } from '../helpers/amqp-node-server.ts';
 import { settled } from '../helpers/manual-clock.ts';
@@ -174,6 +176,25 @@ t.test('selectors and no-local on a topic', async (t) => {
   t.same([await one.texts(1), await two.texts(1)], [['yours'], ['yours']]);
   await one.detach(1);
   t.equal(context.noLocal.size, 0);
+});
+
+t.test('what RabbitMQ users bind to amq.topic is a subscription that is shared', async (t) => {
+  const { client, broker } = await startNodeServer(t);
+  const [one, two] = [await client('c1'), await client('c2')];
+  const fields = { ...NEVER, capabilities: ['shared', 'global'] };
+  const link = { name: 'bound' };
+  await one.receiver(1, '/topic/dev.*.state', 0, fields, link);
+  await one.detach(1, false);
+  await one.sender(0, '/topic/dev.1.state');
+  await one.send(0, 'of AMQP');
+  for (const address of ['dev/2/other', 'dev/2/state']) {
+    const message = encodeMessage({ address, body: Buffer.from(`of ${address}`), bornAt: 1 });
+    await broker.send([new OutgoingMessage('dev', address, message)]);
+  }
+  await one.receiver(1, '/topic/dev.*.state', 1, fields, link);
+  await two.receiver(1, '/exchanges/amq.topic/dev.*.state', 1, fields, link);
+  t.same([...(await one.texts(1)), ...(await two.texts(1))], ['of AMQP', 'of dev/2/state']);
+  t.equal(await two.refused({ role: 'sender', target: targetOf('/topic/dev.*'), handle: 2 }), 'amqp:invalid-field');
 });
 
 t.test('bindings of AMQP 0-9-1 as filters', async (t) => {

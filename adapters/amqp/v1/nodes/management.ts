@@ -55,6 +55,8 @@ class RequestError extends Error {
 
 /** These are there without being declared. `amq.topic` is the name space of MQTT. */
 const AMQ_TOPIC = 'amq.topic';
+/** It is there, and not in the table of exchanges: messages to it are published under their key, as any other. */
+const MQTT_NAMES = { type: 'topic' } as const;
 
 /**
  * The part of RabbitMQ's management over AMQP 1.0 (`/management`, HTTP in messages) that its clients use: queues, exchanges and the
@@ -207,10 +209,11 @@ export class Management {
     if (!EXCHANGE_TYPES.includes(type as ExchangeType)) {
       throw new RequestError(400, `there are no exchanges of type ${type}`);
     }
-    const known = this.context.broker.exchanges.get(name);
+    const known = name === AMQ_TOPIC ? MQTT_NAMES : this.context.broker.exchanges.get(name);
     if (known !== undefined && known.type !== type) {
       throw new RequestError(409, `exchange ${name} is of type ${known.type}`);
     }
+    if (known === MQTT_NAMES) return NO_CONTENT;
     if (known === undefined) checkReserved(name);
     await this.context.broker.exchanges.declare({ name, type: type as ExchangeType, arguments: {} });
     this.context.destinations.forget();
@@ -233,7 +236,10 @@ export class Management {
     }
     if (exchange === '') throw new RequestError(403, 'the default exchange has its bindings');
     if (exchange === AMQ_TOPIC) {
-      throw new RequestError(400, `queues cannot be bound to ${AMQ_TOPIC}: read /topic/<key> instead`);
+      throw new RequestError(
+        501,
+        `queues are not bound to ${AMQ_TOPIC}: read /topic/<key>, with the capabilities shared and global for several readers`,
+      );
     }
     if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
     const key = textOf(body.get('binding_key')) ?? '';
