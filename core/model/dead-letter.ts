@@ -12,11 +12,12 @@ export const DELIVERY_LIMIT = 'delivery_limit';
  * The copy of a message for a dead letter topic: the same bytes, with the topic and id it had, and why it is dead, in front of
  * its other system fields. It keeps its message id, as RocketMQ does.
  */
-export function deadLetterCopy(dead: StoredMessage, reason: string, description = ''): Message {
+export function deadLetterCopy(dead: StoredMessage, reason: string, description = '', details?: Uint8Array): Message {
   const messageId = messageIdOf(dead);
   const added = encodeSystemFields({
     // An empty description is written as well: it hides the one of an earlier death.
     deadLetter: { topic: dead.topic, messageId, reason: clipped(reason), description: clipped(description) },
+    deadLetterDetails: details,
     messageId: dead.messageId === undefined ? messageId : undefined,
   });
   const message = dead.isPlain ? withHeader(dead) : dead;

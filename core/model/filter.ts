@@ -2,6 +2,7 @@ import { isAddressFilter, matchesAddress } from './address.ts';
 import { BrokerError } from './broker-error.ts';
 import type { Message } from './message.ts';
 import type { MessageView } from './message-view.ts';
+import { matchesBinding, type Binding } from './routing-key.ts';
 import { compileJmsSelector, compileSqlFilter } from './sql-filter.ts';
 
 /**
@@ -13,6 +14,8 @@ export interface FilterExpression {
   readonly expression: string;
   /** An address filter that has to match besides. */
   readonly address?: string | undefined;
+  /** A binding that has to match besides. */
+  readonly binding?: Binding | undefined;
 }
 
 /** Whether a message is wanted; `view` is only called by filters that look at properties. */
@@ -25,10 +28,14 @@ export const MATCH_ALL: FilterExpression = { type: 'TAG', expression: '*' };
  * @throws BrokerError ILLEGAL_FILTER_EXPRESSION
  */
 export function compileFilter(filter: FilterExpression): Filter | undefined {
-  const { address } = filter;
+  const { address, binding } = filter;
   const compiled = compileExpression(filter);
-  if (address === undefined || compiled === undefined) return compiled;
-  return (message, view) => matchesAddress(address, message.address) && compiled(message, view);
+  if (address !== undefined) checkAddressFilter(address);
+  if (address === undefined && binding === undefined) return compiled;
+  return (message, view) =>
+    (address === undefined || matchesAddress(address, message.address)) &&
+    (binding === undefined || matchesBinding(binding, message)) &&
+    (compiled === undefined || compiled(message, view));
 }
 
 function compileExpression(filter: FilterExpression): Filter | undefined {
@@ -36,15 +43,18 @@ function compileExpression(filter: FilterExpression): Filter | undefined {
     case 'TAG':
       return compileTagFilter(filter.expression);
     case 'ADDRESS':
-      if (!isAddressFilter(filter.expression)) {
-        throw new BrokerError('ILLEGAL_FILTER_EXPRESSION', `not an address filter: ${filter.expression}`);
-      }
+      checkAddressFilter(filter.expression);
       return (message) => matchesAddress(filter.expression, message.address);
     case 'SQL92':
       return compileSqlFilter(filter.expression);
     case 'JMS':
       return filter.expression.trim() === '' ? undefined : compileJmsSelector(filter.expression);
   }
+}
+
+function checkAddressFilter(filter: string): void {
+  if (isAddressFilter(filter)) return;
+  throw new BrokerError('ILLEGAL_FILTER_EXPRESSION', `not an address filter: ${filter}`);
 }
 
 /** RocketMQ: FilterAPI.buildSubscriptionData; compares the text, never its hash, so that "Aa" is not "BB". */

@@ -71,6 +71,8 @@ export const SystemField = {
   publisher: 15,
   deadLetterReason: 16,
   deadLetterDescription: 17,
+  /** What the consumer adds, in the encoding of its protocol. */
+  deadLetterDetails: 18,
 } as const;
 
 /** Who took the message in; the ids are stored, so they are never reused. */

@@ -264,6 +264,8 @@ export interface MessageFields {
   readonly replyTo?: string | undefined;
   readonly traceContext?: string | undefined;
   readonly deadLetter?: DeadLetter | undefined;
+  /** What the consumer who gave it up adds, in the encoding of its protocol. */
+  readonly deadLetterDetails?: Uint8Array | undefined;
   /** RocketMQ: how the body is compressed, passed through to its clients. */
   readonly bodyEncoding?: string | undefined;
   readonly envelope?: { readonly protocol: EnvelopeProtocol; readonly bytes: Uint8Array } | undefined;
@@ -373,6 +375,7 @@ export function encodeSystemFields(fields: Partial<MessageFields>): Buffer {
   put(SystemField.deadLetterMessageId, fields.deadLetter?.messageId);
   put(SystemField.deadLetterReason, fields.deadLetter?.reason);
   put(SystemField.deadLetterDescription, fields.deadLetter?.description);
+  put(SystemField.deadLetterDetails, fields.deadLetterDetails);
   put(SystemField.bodyEncoding, fields.bodyEncoding);
   put(SystemField.expiresAt, timeBytes(fields.expiresAt));
   put(SystemField.deliverAt, timeBytes(fields.deliverAt));

@@ -108,8 +108,13 @@ export type SettleAction =
   | { readonly kind: 'extend'; readonly ms: number; readonly keepReceipt?: boolean }
   /** Visible again at its old place after `delayMs`; the receipt is void. */
   | { readonly kind: 'release'; readonly delayMs: number; readonly countAttempt: boolean }
-  /** Reason and description stay with the message in the dead letter topic. */
-  | { readonly kind: 'deadLetter'; readonly reason: string; readonly description?: string | undefined };
+  /** Reason, description and details (of the consumer's protocol) stay with the message in the dead letter topic. */
+  | {
+      readonly kind: 'deadLetter';
+      readonly reason: string;
+      readonly description?: string | undefined;
+      readonly details?: Uint8Array | undefined;
+    };
 
 export interface Settlement {
   readonly receipt: Receipt;

@@ -1,4 +1,5 @@
 import { BrokerError } from '../model/broker-error.ts';
+import { matchesWords } from '../model/routing-key.ts';
 import type { MetaStore } from '../ports/meta-store.ts';
 
 export const EXCHANGE_TYPES = ['direct', 'fanout', 'topic', 'headers'] as const;
@@ -138,20 +139,6 @@ function matches(
     case 'headers':
       return matchesHeaders(binding.arguments, headerOf);
   }
-}
-
-/** `*` is one word, `#` none or more (AMQP 0-9-1, 3.1.3.3). The work is the product of the two lengths, whatever they are. */
-function matchesWords(pattern: readonly string[], words: readonly string[]): boolean {
-  // reached[w]: the pattern so far can end before word w.
-  let reached = words.map((_, w) => w === 0).concat(words.length === 0);
-  for (const part of pattern) {
-    const next = reached.map((isReached) => part === '#' && isReached);
-    for (let w = 0; w < words.length; w++) {
-      if (part === '#' ? next[w]! : reached[w]! && (part === '*' || part === words[w])) next[w + 1] = true;
-    }
-    reached = next;
-  }
-  return reached[words.length]!;
 }
 
 /** All headers of the binding, or one with `x-match` any; those that begin with `x-` are not looked at. */

@@ -114,6 +114,21 @@ async function scenarios(): Promise<void> {
     await receiver.completeMessage(second!);
   });
 
+  scenario('deferring is refused by name, and the message is there again', async (t, client) => {
+    const queue = fresh('queue');
+    await client.createSender(queue).sendMessages(withId('x'));
+    const receiver = client.createReceiver(queue);
+    const [first] = await take(receiver, 1);
+    await t.rejects(receiver.deferMessage(first!, { why: 'later' }), {
+      name: 'ServiceBusError',
+      message: /cannot be deferred/,
+    });
+    const [second] = await take(receiver, 1);
+    t.match(second, { body: 'x', deliveryCount: first!.deliveryCount! + 1 });
+    await receiver.completeMessage(second!);
+    t.same(await rest(client.createReceiver(queue, { subQueueType: 'deadLetter' })), []);
+  });
+
   scenario('dead letters are read with their reason', async (t, client) => {
     const queue = fresh('queue');
     await client.createSender(queue).sendMessages(['bad', 'good'].map(withId));
@@ -221,6 +236,32 @@ async function scenarios(): Promise<void> {
     t.match(received, letter);
     await dead.completeMessage(received!);
     t.same(await dead.peekMessages(10), []);
+  });
+
+  scenario('properties a message is abandoned or given up with are among its own', async (t, client) => {
+    const queue = fresh('queue');
+    await client.createSender(queue).sendMessages({ ...withId('x'), applicationProperties: { own: 1, both: 'old' } });
+    const receiver = client.createReceiver(queue);
+    const [first] = await take(receiver, 1);
+    await receiver.abandonMessage(first!, { tries: 1, both: 'new' });
+    const [second] = await take(receiver, 1);
+    t.match(second!.applicationProperties, { own: 1, both: 'new', tries: 1 });
+    await receiver.deadLetterMessage(second!, {
+      deadLetterReason: 'reason',
+      deadLetterErrorDescription: 'description',
+      tries: 2,
+      text: 'why',
+    });
+    const dead = client.createReceiver(queue, { subQueueType: 'deadLetter' });
+    const letter = {
+      deadLetterReason: 'reason',
+      deadLetterErrorDescription: 'description',
+      applicationProperties: { own: 1, both: 'new', tries: 2, text: 'why', DeadLetterReason: 'reason' },
+    };
+    t.match(await dead.peekMessages(1), [letter]);
+    const [received] = await take(dead, 1);
+    t.match(received, letter);
+    await dead.completeMessage(received!);
   });
 
   scenario('subscribing with a handler', async (t, client) => {

@@ -1179,6 +1179,22 @@ t.test('outgoing: drains of all kinds', async (t) => {
   t.equal(source.link.room, 0);
 });
 
+t.test('outgoing: nothing is given back while it is only the window that stops a drain', async (t) => {
+  const { nodes, client } = await start(t);
+  await client.receiver('q');
+  // It says so each time it was asked, whether it could send all or not.
+  nodes.source.queue.push(...['0', '1', '2', '3', '4'].map((text) => Buffer.from(text)));
+  client.incomingWindow = 2;
+  client.flow({ handle: 0, deliveryCount: 0, linkCredit: 9, drain: true });
+  for (const count of [2, 2]) {
+    await client.many('transfer', count);
+    t.notOk(client.kinds().includes('flow'));
+    client.flow();
+  }
+  await client.next('transfer');
+  t.match(await client.next('flow', ({ drain }) => drain), { deliveryCount: 9, linkCredit: 0, available: 0 });
+});
+
 t.test('outgoing: how many messages wait is told to who asks', async (t) => {
   const { nodes, client } = await start(t);
   // Asked behind the attach, and before its answer.

@@ -264,6 +264,70 @@ t.test('a queue may say how often, and where it is kept', async (t) => {
   t.equal((await client.raw.next('transfer')).handle, dead.handle);
 });
 
+t.test('a queue with levels of priority', async (t) => {
+  const client = await ManagementClient.connect(t);
+  const queue = fresh('q');
+  const path = `/queues/${queue}`;
+  const declared = (n: AmqpValue): AmqpValue => mapOf({ arguments: mapOf({ 'x-max-priority': n }) });
+  for (const n of [ulong(0n), ulong(11n), str('many')]) t.equal(await client.status('PUT', path, declared(n)), '400');
+  const created = await client.request('PUT', path, declared(uint(10)));
+  t.equal(created.status, '201');
+  t.same(fieldOf(fieldOf(created.body, 'arguments'), 'x-max-priority'), { type: 'long', value: 10n });
+  t.equal(await client.status('PUT', path, declared(uint(10))), '200');
+  t.equal(await client.status('PUT', path, declared(uint(3))), '409');
+  t.equal(await client.status('PUT', path), '200');
+  await client.raw.sender(path, { handle: 10, name: 'sender' });
+  for (const priority of [undefined, 0, 3, 200, 10, 9]) {
+    const value: AmqpValue = priority === undefined ? NULL : { type: 'ubyte', value: priority };
+    const header = bytesOf([['header', { type: 'list', value: [NULL, value] }]]);
+    const payload = Buffer.concat([header, bytesOf([['data', bin(String(priority))]])]);
+    client.raw.transfer({ handle: 10, deliveryId: client.sent++ }, payload);
+    t.match((await client.raw.next('disposition')).state, { kind: 'accepted' });
+  }
+  await client.raw.receiver(path, 10, { handle: 11, name: 'reader' });
+  const got = (await client.raw.many('transfer', 6)).map(({ payload }) => {
+    const [, value] = readMessage(payload).body[0]!;
+    return value.type === 'binary' ? value.value.toString() : '';
+  });
+  t.same(got, ['200', '10', '9', '3', 'undefined', '0']);
+  // One that was made without them stays as it is.
+  t.equal(await client.status('PUT', `/queues/${queue}2`), '201');
+  t.equal(await client.status('PUT', `/queues/${queue}2`, declared(uint(2))), '409');
+});
+
+t.test('queue arguments that change nothing here are taken, all others refused by name', async (t) => {
+  const client = await ManagementClient.connect(t);
+  const path = `/queues/${fresh('q')}`;
+  const put = (name: string, value: AmqpValue) =>
+    client.request('PUT', path, mapOf({ arguments: mapOf({ [name]: value }) }));
+  const refused: [string, AmqpValue][] = [
+    ['x-message-ttl', ulong(1000n)],
+    ['x-dead-letter-exchange', str('x')],
+    ['x-dead-letter-routing-key', str('k')],
+    ['x-max-length', ulong(1n)],
+    ['x-max-length-bytes', ulong(1n)],
+    ['x-expires', ulong(1000n)],
+    ['x-single-active-consumer', bool(true)],
+    ['x-queue-type', str('stream')],
+    ['x-anything', str('')],
+  ];
+  for (const [name, value] of refused) {
+    const { status, body } = await put(name, value);
+    t.equal(status, '400');
+    t.match(body, { value: new RegExp(name) });
+  }
+  t.equal(await client.status('GET', path), '404');
+  const taken: [string, AmqpValue][] = [
+    ['x-queue-type', str('quorum')],
+    ['x-queue-type', str('classic')],
+    ['x-overflow', str('reject-publish')],
+    ['x-dead-letter-strategy', str('at-least-once')],
+    ['x-single-active-consumer', bool(false)],
+    ['x-queue-version', uint(2)],
+  ];
+  for (const [name, value] of taken) t.match((await put(name, value)).status, /^20[01]$/, name);
+});
+
 t.test("an exclusive queue is the connection's alone, and goes with it", async (t) => {
   const [one, two] = [await ManagementClient.connect(t), await ManagementClient.connect(t)];
   const queue = fresh('client.gen-/ü');
@@ -321,7 +385,10 @@ t.test('what cannot be done is said, and the link lives', async (t) => {
     ['PUT', '/exchanges/x', args({ 'alternate-exchange': str('y') }), '400'],
     ['DELETE', '/exchanges/amq.direct', NULL, '403'],
     ['PUT', '/exchanges/amq.direct', mapOf({ type: str('fanout') }), '409'],
-    ['POST', '/bindings', mapOf({ source: str('amq.topic'), destination_queue: str('q') }), '400'],
+    ['POST', '/bindings', mapOf({ source: str('amq.topic'), destination_queue: str('q') }), '501'],
+    ['PUT', '/exchanges/amq.topic', mapOf({ type: str('topic') }), '204'],
+    ['PUT', '/exchanges/amq.topic', mapOf({ type: str('fanout') }), '409'],
+    ['DELETE', '/exchanges/amq.topic', NULL, '403'],
     ['POST', '/bindings', NULL, '400'],
     ['POST', '/bindings', mapOf({ source: str('x'), destination_exchange: str('y') }), '400'],
     ['POST', '/bindings', mapOf({ source: str(''), destination_queue: str('q') }), '403'],

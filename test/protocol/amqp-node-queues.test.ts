@@ -2,7 +2,8 @@ import t from 'tap';
 import { openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import type { DeliveryState, Filter } from '../../adapters/amqp/v1/codec/performatives.ts';
 import { targetOf } from '../helpers/amqp-client.ts';
-import { bytesOf, readMessage, str, time, uint } from '../helpers/amqp-messages.ts';
+import type { AmqpValue } from '../../adapters/amqp/v1/codec/values.ts';
+import { bytesOf, mapOf, readMessage, str, sym, time, uint } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer, textOf, type NodeClient } from '../helpers/amqp-node-server.ts';
 import { settled } from '../helpers/manual-clock.ts';
 
@@ -101,6 +102,49 @@ t.test('what is given up can be read from the dead letter queue', async (t) => {
   await one.receiver(2, '/queues/q/$deadletterqueue', 10);
   t.same(await one.texts(4), ['m0', 'm1', 'm2', 'often']);
   t.equal(context.annotations.size, 0, 'what was added to them is forgotten');
+});
+
+t.test('what receivers add to a message is on its dead letter', async (t) => {
+  const { client, context } = await startNodeServer(t);
+  const one = await client();
+  await linked(one, 100);
+  const settle = ({ deliveryId }: { deliveryId?: number | undefined }, state: DeliveryState): void =>
+    one.raw.disposition(deliveryId!, deliveryId, { state });
+  const added = (entries: [string, AmqpValue][]) => ({ messageAnnotations: new Map(entries) });
+  await one.send(0, messageOf('m', {}, { 'x-opt-own': str('own'), 'x-opt-changed': str('before') }));
+  settle(await one.transfer(), {
+    ...FAILED,
+    ...added([['x-opt-first', uint(1)]]),
+  });
+  settle(await one.transfer(), {
+    kind: 'modified',
+    deliveryFailed: true,
+    undeliverableHere: true,
+    ...added([['x-opt-changed', str('after')]]),
+  });
+  await one.receiver(2, '/queues/q/$deadletterqueue', 10);
+  const letter = await one.transfer();
+  t.equal(context.annotations.size, 0);
+  const annotations = {
+    'x-opt-own': str('own'),
+    'x-opt-changed': str('after'),
+    'x-opt-first': uint(1),
+  };
+  t.match(Object.fromEntries(readMessage(letter.payload).messageAnnotations), annotations);
+  settle(letter, { kind: 'released' });
+  t.match(Object.fromEntries(readMessage((await one.transfer()).payload).messageAnnotations), annotations, 'for good');
+  // The reason, in the words of the standard, with what the receiver says besides.
+  await one.send(0, 'n');
+  const error = { condition: 'my:condition', description: 'no good', info: new Map([['code', uint(7)]]) };
+  settle(await one.transfer(), { kind: 'rejected', error });
+  const rejected = readMessage((await one.transfer()).payload).messageAnnotations;
+  const deaths = rejected.get('x-opt-deaths');
+  const death = deaths?.type === 'array' && deaths.value[0]?.type === 'map' ? deaths.value[0].value : [];
+  t.same(death.slice(2), [
+    [str('reason'), str('my:condition')],
+    [str('description'), str('no good')],
+  ]);
+  t.same(rejected.get('x-opt-death-info'), mapOf({ code: uint(7) }, sym));
 });
 
 t.test('links that end: cleanly without counting, otherwise counted; the order stays', async (t) => {

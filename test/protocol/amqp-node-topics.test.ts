@@ -1,8 +1,10 @@
 import t from 'tap';
 import { openEmbeddedEngine } from '../../adapters/storage/embedded/open.ts';
 import type { Filter, Source } from '../../adapters/amqp/v1/codec/performatives.ts';
-import { RawAmqpClient, sourceOf } from '../helpers/amqp-client.ts';
-import { str } from '../helpers/amqp-messages.ts';
+import { encodeMessage } from '../../core/model/message.ts';
+import { OutgoingMessage } from '../../core/ports/message-engine.ts';
+import { RawAmqpClient, sourceOf, targetOf } from '../helpers/amqp-client.ts';
+import { str, uint } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer, textOf } from '../helpers/amqp-node-server.ts';
 import { settled } from '../helpers/manual-clock.ts';
 
@@ -174,6 +176,102 @@ t.test('selectors and no-local on a topic', async (t) => {
   t.same([await one.texts(1), await two.texts(1)], [['yours'], ['yours']]);
   await one.detach(1);
   t.equal(context.noLocal.size, 0);
+});
+
+t.test('what RabbitMQ users bind to amq.topic is a subscription that is shared', async (t) => {
+  const { client, broker } = await startNodeServer(t);
+  const [one, two] = [await client('c1'), await client('c2')];
+  const fields = { ...NEVER, capabilities: ['shared', 'global'] };
+  const link = { name: 'bound' };
+  await one.receiver(1, '/topic/dev.*.state', 0, fields, link);
+  await one.detach(1, false);
+  await one.sender(0, '/topic/dev.1.state');
+  await one.send(0, 'of AMQP');
+  for (const address of ['dev/2/other', 'dev/2/state']) {
+    const message = encodeMessage({ address, body: Buffer.from(`of ${address}`), bornAt: 1 });
+    await broker.send([new OutgoingMessage('dev', address, message)]);
+  }
+  await one.receiver(1, '/topic/dev.*.state', 1, fields, link);
+  await two.receiver(1, '/exchanges/amq.topic/dev.*.state', 1, fields, link);
+  t.same([...(await one.texts(1)), ...(await two.texts(1))], ['of AMQP', 'of dev/2/state']);
+  t.equal(await two.refused({ role: 'sender', target: targetOf('/topic/dev.*'), handle: 2 }), 'amqp:invalid-field');
+});
+
+t.test('bindings of AMQP 0-9-1 as filters', async (t) => {
+  const { client } = await startNodeServer(t);
+  const one = await client();
+  const binding = (type: 'topic' | 'direct', key: string, isNumber = false): ReadonlyMap<string, Filter> => {
+    const number = type === 'topic' ? 0x468c_0000_0001n : 0x468c_0000_0000n;
+    const descriptor = isNumber ? number : `apache.org:legacy-amqp-${type}-binding:string`;
+    return new Map([['b', { descriptor, value: str(key) }]]);
+  };
+  const { filters } = await one.receiver(1, '/topics/t', 10, { filters: binding('topic', 'a.*.#') });
+  t.same([...filters.keys()], ['b']);
+  await one.receiver(2, '/topics/t', 10, { filters: binding('direct', 'a.b', true) });
+  await one.sender(0, '/topics/t');
+  await one.sender(10, '/exchanges/t/a.b.c');
+  await one.sender(11, '/topics/t/a/b');
+  await one.send(0, messageOf('neither', { subject: str('a') }));
+  await one.send(0, 'nor this');
+  await one.send(0, messageOf('both', { subject: str('a.b') }));
+  await one.send(10, 'exchange');
+  await one.send(11, 'address');
+  t.same((await one.texts(4)).toSorted(), ['address', 'both', 'both', 'exchange']);
+  // With a selector, and another one under the same name.
+  const both = new Map([
+    ...binding('topic', 'a.#'),
+    ['s', { descriptor: 0x468c_0000_0004n, value: str('n = 1') }],
+  ]) as ReadonlyMap<string, Filter>;
+  await one.detach(1);
+  await one.detach(2);
+  t.equal((await one.receiver(1, '/topics/t', 10, { ...NEVER, filters: both })).filters.size, 2);
+  await one.send(0, messageOf('no', { subject: str('b') }, {}, { n: uint(1) }));
+  await one.send(0, messageOf('nor', { subject: str('a') }, {}, { n: uint(2) }));
+  await one.send(0, messageOf('yes', { subject: str('a') }, {}, { n: uint(1) }));
+  t.same(await one.texts(1), ['yes']);
+  await one.detach(1, false);
+  await one.send(0, messageOf('gone', { subject: str('a') }, {}, { n: uint(1) }));
+  await one.receiver(1, '/topics/t', 10, { ...NEVER, filters: binding('topic', 'a.#') });
+  await one.send(0, messageOf('new', { subject: str('a') }));
+  t.same(await one.texts(1), ['new'], 'another binding is another subscription');
+  // Queues have no routing keys.
+  t.equal((await one.receiver(3, '/queues/q', 0, { filters: binding('topic', '#') })).filters.size, 0);
+});
+
+t.test('no-local of a durable subscription holds while nobody reads it, and after a restart', async (t) => {
+  const dir = t.testdir();
+  const fields = { ...NEVER, filters: new Map([['nl', NO_LOCAL]]) };
+  const before = await startNodeServer(t, { storage: openEmbeddedEngine({ dir }) });
+  const [one, two] = [await before.client('c1'), await before.client('c2')];
+  await one.receiver(1, TOPIC, 0, fields);
+  await one.detach(1, false);
+  for (const client of [one, two]) await client.sender(0, TOPIC);
+  for (const client of [one, two]) await client.send(0, client === one ? 'mine' : 'yours');
+  for (const client of [one, two]) client.raw.destroy();
+  await before.close();
+  const after = await startNodeServer(t, { storage: openEmbeddedEngine({ dir }) });
+  const [again, other] = [await after.client('c1'), await after.client('c2')];
+  for (const client of [again, other]) {
+    await client.sender(0, TOPIC);
+    await client.send(0, client === again ? 'mine again' : 'yours again');
+  }
+  await again.receiver(1, TOPIC, 10, fields);
+  t.same(await again.texts(2), ['yours', 'yours again']);
+  await again.send(0, 'mine at last');
+  await again.raw.seen();
+  t.same(again.raw.kinds(), []);
+  // Other terms are another subscription.
+  await again.detach(1, false);
+  await again.receiver(1, TOPIC, 10, NEVER);
+  await again.send(0, 'mine');
+  t.same(await again.texts(1), ['mine']);
+  t.equal(after.context.subscriptions.noLocalContainers.size, 0);
+  await again.detach(1);
+  await again.receiver(1, TOPIC, 10, fields);
+  t.equal(after.context.subscriptions.noLocalContainers.size, 1);
+  await again.detach(1);
+  await settled();
+  t.equal(after.context.subscriptions.noLocalContainers.size, 0);
 });
 
 t.test('durable subscriptions outlive the process, others do not', async (t) => {

@@ -2,7 +2,8 @@ import t from 'tap';
 import { Descriptor } from '../../adapters/amqp/v1/codec/descriptors.ts';
 import type { DeliveryState } from '../../adapters/amqp/v1/codec/performatives.ts';
 import type { AmqpValue } from '../../adapters/amqp/v1/codec/values.ts';
-import { bin, bool, bytesOf, str, sym, ulong, uint } from '../helpers/amqp-messages.ts';
+import { encodeValue } from '../../adapters/amqp/v1/codec/writer.ts';
+import { bin, bool, bytesOf, mapOf, str, sym, ulong, uint } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer, textOf, type NodeClient } from '../helpers/amqp-node-server.ts';
 import { settled } from '../helpers/manual-clock.ts';
 
@@ -209,4 +210,79 @@ t.test('temporary queues and exchanges get what was sent with the commit', async
     t.equal(await discharge(one, txn, fail), 'accepted');
   }
   t.same((await one.texts(2)).toSorted(), ['reply false', 'routed false']);
+});
+
+/** How a message that was sent in a transaction is answered. */
+async function told(one: NodeClient, handle: number, payload: Buffer, state: DeliveryState, settled = false) {
+  const deliveryId = one.nextId();
+  one.raw.transfer({ handle, deliveryId, state, settled }, payload);
+  if (settled) return undefined;
+  return (await one.raw.next('disposition', ({ first }) => first === deliveryId)).state;
+}
+
+t.test('what is not taken is answered within its transaction, and is the end of it', async (t) => {
+  const { client, broker } = await startNodeServer(t);
+  await broker.exchanges.declare({ name: 'x', type: 'direct', arguments: {} });
+  const one = await client();
+  await coordinated(one);
+  await one.sender(0, undefined);
+  await one.sender(1, '/exchanges/x/k');
+  await one.sender(2, '/queues/q');
+  await one.receiver(3, '/queues/q', 10);
+  const rejected = (condition: string) => ({ kind: 'rejected', error: { condition } });
+  const cases = [
+    [1, messageOf('unroutable'), { kind: 'released' }],
+    [2, Buffer.from([0xff]), rejected('amqp:decode-error')],
+    [0, messageOf('to nobody'), rejected('amqp:precondition-failed')],
+    [0, messageOf('to none', { to: str('topic://+/a') }), rejected('amqp:invalid-field')],
+  ] as const;
+  for (const isSettled of [false, true]) {
+    for (const [handle, payload, outcome] of cases) {
+      const txn = await declare(one);
+      t.match(await told(one, 2, messageOf('before'), within(txn)), { outcome: { kind: 'accepted' } });
+      const state = await told(one, handle, payload, within(txn), isSettled);
+      if (!isSettled) {
+        t.match(state, { kind: 'transactional', txnId: txn, outcome });
+        const behind = await told(one, 2, messageOf('behind'), within(txn));
+        t.match(behind, { kind: 'transactional', outcome: rejected('amqp:transaction:rollback') });
+      }
+      t.equal(await discharge(one, txn), 'amqp:transaction:rollback');
+    }
+  }
+  await one.raw.seen();
+  t.same(one.raw.kinds(), [], 'none of it happened');
+  // A batch has one answer.
+  const txn = await declare(one);
+  const deliveryId = one.nextId();
+  const batch = bytesOf([messageOf('good'), Buffer.from([0xff])].map((value) => ['data', { type: 'binary', value }]));
+  one.raw.transfer({ handle: 2, deliveryId, state: within(txn), messageFormat: 0x8001_3700 }, batch);
+  t.match((await one.raw.next('disposition')).state, {
+    kind: 'transactional',
+    txnId: txn,
+    outcome: rejected('amqp:decode-error'),
+  });
+  t.equal(await discharge(one, txn), 'amqp:transaction:rollback');
+});
+
+t.test('messages are not acquired in a transaction', async (t) => {
+  const { client } = await startNodeServer(t);
+  const one = await client();
+  await coordinated(one);
+  const txn = await declare(one);
+  await one.sender(0, '/queues/q');
+  await one.receiver(1, '/queues/q');
+  const flow = (handle: number, txnId: AmqpValue): void => {
+    const fields = [uint(0), uint(100), uint(0), uint(100), uint(handle), uint(0), uint(5)];
+    const nulls = [0, 1, 2].map((): AmqpValue => ({ type: 'null' }));
+    const value: AmqpValue = { type: 'list', value: [...fields, ...nulls, mapOf({ 'txn-id': txnId }, sym)] };
+    const descriptor = ulong(BigInt(Descriptor.flow));
+    const body = encodeValue({ type: 'described', descriptor, value });
+    const head = Buffer.from([0, 0, 0, 8 + body.length, 2, 0, 0, 0]);
+    one.raw.stream.write(Buffer.concat([head, body]));
+  };
+  flow(1, { type: 'null' });
+  await one.send(0, 'm');
+  t.equal(textOf(await one.transfer()), 'm', 'null names none');
+  flow(1, bin(txn));
+  t.match(await one.raw.next('detach'), { error: { condition: 'amqp:not-implemented' } });
 });

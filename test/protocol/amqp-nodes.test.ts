@@ -1,6 +1,8 @@
 import t from 'tap';
+import { encodeMessage } from '../../core/model/message.ts';
+import { OutgoingMessage } from '../../core/ports/message-engine.ts';
 import { sourceOf, targetOf } from '../helpers/amqp-client.ts';
-import { bytesOf, randomBare, readMessage, str } from '../helpers/amqp-messages.ts';
+import { bytesOf, mapOf, randomBare, readMessage, str, sym } from '../helpers/amqp-messages.ts';
 import { messageOf, startNodeServer } from '../helpers/amqp-node-server.ts';
 import { Random, testSeed } from '../helpers/random.ts';
 
@@ -191,10 +193,58 @@ t.test('the bare message arrives bit by bit as it was sent, whatever types are i
   const one = await client();
   await one.sender(0, '/queues/verbatim');
   await one.receiver(1, '/queues/verbatim', 200);
+  // A message has a section at least, and the bare one may have none.
+  const header = bytesOf([['header', { type: 'list', value: [] }]]);
   for (let i = 0; i < 200; i++) {
     const bare = bytesOf(randomBare(random, clock.now()));
-    t.equal(await one.send(0, bare), 'accepted', `message ${i}`);
+    t.equal(await one.send(0, Buffer.concat([header, bare])), 'accepted', `message ${i}`);
     const { payload } = await one.transfer();
     t.ok(payload.subarray(payload.length - bare.length).equals(bare), `message ${i}`);
   }
+});
+
+t.test('the message format goes with the message, also through another protocol', async (t) => {
+  const { client, broker } = await startNodeServer(t);
+  const one = await client();
+  await one.receiver(0, '/queues/q', 100);
+  await one.receiver(1, '/queues/q', 100, { distributionMode: 'copy' });
+  const { address } = await one.receiver(2, undefined, 10, { dynamic: true });
+  const [vendor, newer] = [0x1234_5600, 0xffff_ff01];
+  const footer = bytesOf([['footer', mapOf({ f: str('f') }, sym)]]);
+  const messages = [messageOf('plain'), Buffer.concat([messageOf('whole'), footer])];
+  for (const [handle, to] of [address, '/queues/q'].entries()) {
+    await one.sender(10 + handle, to);
+    for (const payload of messages) {
+      for (const messageFormat of [vendor, newer, 0]) {
+        const deliveryId = one.nextId();
+        one.raw.transfer({ handle: 10 + handle, deliveryId, messageFormat }, payload);
+        t.match((await one.raw.next('disposition')).state, { kind: 'accepted' });
+        for (let copies = handle === 0 ? 1 : 2; copies > 0; copies--) {
+          const received = await one.transfer();
+          t.equal(received.messageFormat, messageFormat);
+          t.ok(received.payload.subarray(-payload.length).equals(payload));
+        }
+      }
+    }
+  }
+  const { messages: stored } = await broker.read({ kind: 'topic', topic: 'q', queue: 0 }, 0, 1, 10_000);
+  const view = broker.view(stored[0]!);
+  const message = encodeMessage({ ...view, text: false });
+  await broker.send([new OutgoingMessage('q', view.address, message)]);
+  t.same([(await one.transfer()).messageFormat, (await one.transfer()).messageFormat], [vendor, vendor]);
+});
+
+t.test('a transfer without a message is refused, and nothing comes of it', async (t) => {
+  const { client } = await startNodeServer(t);
+  const one = await client();
+  await one.sender(0, '/queues/q');
+  await one.sender(1, undefined);
+  await one.receiver(2, '/queues/q', 10);
+  for (const handle of [0, 1]) t.equal(await one.send(handle, Buffer.alloc(0)), 'amqp:decode-error');
+  await one.send(0, 'm');
+  t.same(await one.texts(1), ['m']);
+  // A header is enough: the least that clients send.
+  const least = bytesOf([['header', { type: 'list', value: [] }]]);
+  t.equal(await one.send(0, least), 'accepted');
+  t.same(readMessage((await one.transfer()).payload).body, []);
 });

@@ -108,7 +108,10 @@ export interface OutgoingLink extends Link {
   unsettled(): Iterable<unknown>;
   /** Asks for `pull` in this turn, where there is room. */
   ready(): void;
-  /** Everything that was there when `drain` was called is sent: the rest of the credit is given back. */
+  /**
+   * Nothing waits that there is room for. Where the client drains, the rest of its credit is given back, unless it is only room
+   * that is missing: then the node is asked again when there is some.
+   */
   drained(): void;
 }
 
@@ -121,15 +124,19 @@ export interface SourceNode {
   readonly properties?: AmqpMap;
   /** There is room: send what is at hand, ask for more. Called once a turn at most. */
   pull(): void;
-  /** The client wants what is there now, and its credit back: answered by `drained`, soon. */
-  drain(): void;
+  /**
+   * The client wants what is there now, and its credit back: answered by `drained`, soon. Without it `pull` is called, of a node
+   * that says `drained` whenever it has sent all there is.
+   */
+  drain?(): void;
   /** How many messages wait at the source, without what is out: a hint, for a client that asks. */
   available(): number | Promise<number>;
   /**
    * The client's verdict on one message, each once; `undefined` when it settled without saying one (the source's default
    * outcome counts then).
+   * @returns why the client cannot have that, where the message has come to something else; it is told so
    */
-  outcome(kept: unknown, state: DeliveryState | undefined): void;
+  outcome(kept: unknown, state: DeliveryState | undefined): AmqpError | void;
   /**
    * The link is gone; `unsettled` is what had no verdict, oldest first. `closed`: the client ended it for good. `isClean` when the client
    * ended link, session or connection by the protocol, so that these deliveries need not count as failed.

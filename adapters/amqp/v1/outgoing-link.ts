@@ -113,6 +113,8 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
     this.isDrainTold = false;
     if (!this.credit.isDraining || this.phase !== 'attached') return;
     const { credit } = this.credit;
+    // For want of room more may wait: whoever is woken by room is told of the drain again.
+    if (credit > 0 && this.room <= 0) return;
     this.credit.drained();
     // Where credit is left, nothing waits.
     if (credit > 0) this.writeFlow(true, 0);
@@ -120,10 +122,11 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   }
 
   /** The client's verdict on one message. */
-  settled(kept: unknown, state: DeliveryState | undefined): void {
+  settled(kept: unknown, state: DeliveryState | undefined, id: number): void {
     this.unsettledCount--;
     try {
-      this.node!.outcome(kept, state);
+      const error = this.node!.outcome(kept, state);
+      if (error !== undefined) this.session.contradict(this, id, error);
     } catch (error) {
       this.failed(error);
     }
@@ -132,6 +135,11 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   settleTurn(): void {}
 
   protected onLinkFlow(flow: FlowFrame): void {
+    if (flow.isTransactional) {
+      const description = 'messages are not acquired in a transaction: only their outcomes are part of one';
+      this.detach({ condition: Condition.notImplemented, description });
+      return;
+    }
     this.credit.onFlow(flow);
     if (this.phase === 'attached') this.serve(flow.echo);
     else this.isEchoDue ||= flow.echo;
@@ -221,7 +229,9 @@ export class OutgoingEndpoint extends LinkEndpoint implements OutgoingLink, Deli
   private drain(): void {
     this.isDrainTold = true;
     try {
-      this.node!.drain();
+      const node = this.node!;
+      if (node.drain === undefined) node.pull();
+      else node.drain();
     } catch (error) {
       this.failed(error);
     }

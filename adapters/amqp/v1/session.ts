@@ -1,5 +1,5 @@
 import type { DispositionFrame, FlowFrame, TransferFrame } from './codec/hot-frames.ts';
-import type { Attach, Begin, DeliveryState, Detach, Performative, Role } from './codec/performatives.ts';
+import type { AmqpError, Attach, Begin, DeliveryState, Detach, Performative, Role } from './codec/performatives.ts';
 import type { AmqpContext } from './amqp-context.ts';
 import { Condition } from './condition.ts';
 import type { Connection } from './connection.ts';
@@ -11,7 +11,7 @@ import { OutgoingDeliveries } from './outgoing-deliveries.ts';
 import { OutgoingEndpoint } from './outgoing-link.ts';
 import { DispositionBatch, type DispositionWriter } from './state/disposition-batch.ts';
 import { lowestFree } from './state/lowest-free.ts';
-import { distance } from './state/serial.ts';
+import { after, distance } from './state/serial.ts';
 import { SessionWindow } from './state/session-window.ts';
 
 /** What we say of transfers we may send; the peer's incoming window is what counts. */
@@ -24,6 +24,12 @@ interface LinkFlow {
   readonly linkCredit: number;
   readonly available: number | undefined;
   readonly drain: boolean;
+}
+
+interface Contradiction {
+  readonly link: OutgoingEndpoint;
+  readonly id: number;
+  readonly error: AmqpError;
 }
 
 /** `ending`: we have sent `end`, and what the peer has sent before it hears of it comes to nothing. */
@@ -51,6 +57,8 @@ export class Session implements SessionScope {
   private readonly answers = new DispositionBatch();
   /** What we say of what we sent: that it is settled. */
   private readonly settlements = new DispositionBatch();
+  /** What the disposition being read says and the gateway does not do, in the order of the deliveries. */
+  private contradictions: Contradiction[] | undefined;
   /** Some link found no room. */
   private isStarved = false;
   private firstToWake = 0;
@@ -180,14 +188,35 @@ export class Session implements SessionScope {
     const until = sent < distance(first, last) ? newestId : last;
     this.deliveries.unsettled.settle(first, until, state);
     // AMQP 2.6.12: the receiver waits to hear that we have settled, which is a promise.
-    if (!settled) this.nodes.whenSettled(() => this.confirm(first, until, state));
+    const { contradictions = NO_CONTRADICTIONS } = this;
+    this.contradictions = undefined;
+    if (!settled) this.nodes.whenSettled(() => this.confirm(first, until, state, contradictions));
+    // Whoever has settled hears nothing more of the delivery.
+    else for (const { link, error } of contradictions) link.detach(error);
     this.wake();
   }
 
-  private confirm(first: number, last: number, state: DeliveryState | undefined): void {
+  /** The outcome the client tells, in the disposition being read, is not what became of the delivery. */
+  contradict(link: OutgoingEndpoint, id: number, error: AmqpError): void {
+    (this.contradictions ??= []).push({ link, id, error });
+  }
+
+  private confirm(
+    first: number,
+    last: number,
+    state: DeliveryState | undefined,
+    contradictions: readonly Contradiction[],
+  ): void {
     if (this.phase !== 'open') return;
     // With the receiver's own error in it, Azure's clients take the answer for a failure.
-    this.settlements.add(first, last, true, state?.kind === 'rejected' ? REJECTED : state);
+    const confirmed = state?.kind === 'rejected' ? REJECTED : state;
+    let from = first;
+    for (const { id, error } of contradictions) {
+      if (distance(from, id) > 0) this.settlements.add(from, after(id, -1), true, confirmed);
+      this.settlements.add(id, id, true, { kind: 'rejected', error });
+      from = after(id);
+    }
+    if (distance(from, last) >= 0) this.settlements.add(from, last, true, confirmed);
     this.becomeDirty();
   }
 
@@ -348,6 +377,7 @@ export class Session implements SessionScope {
 }
 
 const REJECTED: DeliveryState = { kind: 'rejected' };
+const NO_CONTRADICTIONS: readonly Contradiction[] = [];
 
 function isTerminal(state: DeliveryState | undefined): boolean {
   return state !== undefined && state.kind !== 'received' && state.kind !== 'declared';

@@ -186,6 +186,8 @@ void t.test('a dead letter is the message with its origin', async (t) => {
     'a reason is not kept at any length',
   );
   t.equal(plainCopy.body.toString(), 'b');
+  const detailed = deadLetterCopy(plain, 'bad', '', Buffer.from('more'));
+  t.equal(String(detailed.systemBytes(SystemField.deadLetterDetails)), 'more');
   // What dies a second time tells where and why it died last.
   const again = deadLetterCopy(new StoredMessage(copy.buffer, copy.start, copy.end, '%DLQ%g', 0, 0, 1), 'worse');
   t.match(viewMessage(again, new Map()).deadLetter, { topic: '%DLQ%g', reason: 'worse', description: undefined });

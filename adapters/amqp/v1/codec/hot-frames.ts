@@ -1,6 +1,7 @@
 import { NO_BYTES } from './bytes.ts';
 import { invalidField } from './codec-error.ts';
-import type { DeliveryState, Disposition, Flow, ReceiverSettleMode, Role, Transfer } from './performatives.ts';
+import type { AmqpMap, DeliveryState, Disposition, Flow, ReceiverSettleMode, Role, Transfer } from './performatives.ts';
+import { NULL_VALUE } from './plain-values.ts';
 import type { Reader } from './reader.ts';
 import { missing, readState, requiredUint } from './states.ts';
 
@@ -50,6 +51,8 @@ export class FlowFrame {
   available = -1;
   drain = false;
   echo = false;
+  /** Names a transaction for what is acquired by it (AMQP 4.4.3). */
+  isTransactional = false;
 }
 
 /** The reader stands behind the descriptor; what follows the list is the payload. */
@@ -107,8 +110,12 @@ export function readFlow(reader: Reader, into: FlowFrame): void {
   into.available = reader.has('flow.available') ? reader.uint('flow.available') : -1;
   into.drain = reader.has('flow.drain') && reader.boolean('flow.drain');
   into.echo = reader.has('flow.echo') && reader.boolean('flow.echo');
-  if (reader.has('flow.properties')) reader.fields('flow.properties');
+  into.isTransactional = reader.has('flow.properties') && namesTransaction(reader.fields('flow.properties'));
   reader.leave('flow', end);
+}
+
+function namesTransaction(properties: AmqpMap): boolean {
+  return (properties.get('txn-id') ?? NULL_VALUE).type !== 'null';
 }
 
 export function requiredRole(reader: Reader, what: string): Role {

@@ -74,8 +74,11 @@ function parsePath(text: string): NodeAddress {
 }
 
 function exchange(name: string, key: string | undefined): NodeAddress {
-  // The one place where text changes: `.` between levels becomes `/`, as RabbitMQ's MQTT users know it.
-  if (name === AMQ_TOPIC && key !== undefined) return { kind: 'address', address: key.replaceAll('.', '/') };
+  // The one place where text changes: `.` between levels becomes `/`, and the word `*` the level `+`, as RabbitMQ's MQTT users know it.
+  if (name === AMQ_TOPIC && key !== undefined) {
+    const levels = key.split('.').map((word) => (word === '*' ? '+' : word));
+    return { kind: 'address', address: levels.join('/') };
+  }
   return { kind: 'exchange', exchange: name, key };
 }
 

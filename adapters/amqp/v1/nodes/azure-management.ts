@@ -79,7 +79,7 @@ export class AzureManagement {
       const bytes = binaryOf(fieldsOf(item).get('message'));
       if (bytes === undefined)
         throw new LinkError('amqp:invalid-field', 'there is no message in what is to be scheduled');
-      return withOwnBytes(outgoingFor(context, destination, bytes, 0, bytes.length, peer));
+      return withOwnBytes(outgoingFor(context, destination, 0, bytes, 0, bytes.length, peer));
     });
     const outcome = await context.broker.transact(outgoing, []);
     if (!outcome.ok) throw outcome.error;

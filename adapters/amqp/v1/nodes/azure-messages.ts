@@ -18,7 +18,11 @@ import { MessageSections, scanSections, type SectionRange } from '../codec/secti
 import type { AmqpValue } from '../codec/values.ts';
 import { Writer } from '../codec/writer.ts';
 import type { OutboundTranslator } from '../translate/outbound-translator.ts';
+import { addedAtDeath } from '../translate/dead-letters.ts';
 import { writeSection } from '../translate/sections-out.ts';
+
+/** An application property that the message gets. */
+type Fact = readonly [name: string, value: AmqpValue];
 
 const TOKEN_BYTES = 16;
 /** Above the offset in a sequence number is the message queue, as the partition is at Azure. */
@@ -79,16 +83,16 @@ export function azureMessage(
   if (lockedUntil !== undefined) added.set('x-opt-locked-until', timestampValue(Math.floor(lockedUntil)));
   outbound.translate(message, attempt, nowMs, added);
   const { head, headEnd, buffer, start, end } = outbound;
-  return withFacts(Buffer.concat([head.subarray(0, headEnd), buffer.subarray(start, end)]), message);
+  const bytes = Buffer.concat([head.subarray(0, headEnd), buffer.subarray(start, end)]);
+  return withFacts(bytes, message, [...deathFacts(message), ...modifiedProperties(message, annotations)]);
 }
 
-function withFacts(bytes: Buffer, message: StoredMessage): Buffer {
+function withFacts(bytes: Buffer, message: StoredMessage, facts: readonly Fact[]): Buffer {
   const sections = new MessageSections();
   scanSections(bytes, 0, bytes.length, sections);
   const { properties, applicationProperties } = sections;
   const ranges = new PropertyRanges();
   scanProperties(bytes, properties, ranges);
-  const facts = deathFacts(message);
   if (ranges.starts[PropertyIndex.messageId]! >= 0 && facts.length === 0) return bytes;
   const writer = new Writer();
   const annotationsEnd = Math.max(
@@ -116,11 +120,16 @@ function withMessageId(bytes: Buffer, ranges: PropertyRanges, message: StoredMes
   return listValue(fields);
 }
 
-function deathFacts(message: StoredMessage): [string, string][] {
+/** What clients abandon or give up a message with, Azure has among its properties. */
+function modifiedProperties(message: StoredMessage, annotations: AmqpMap | undefined): Fact[] {
+  return [...addedAtDeath(message), ...(annotations ?? [])].filter(([name]) => !name.startsWith('x-'));
+}
+
+function deathFacts(message: StoredMessage): Fact[] {
   const { reason, description } = deadLetterOf(message) ?? {};
-  const facts: [string, string][] = [];
-  if (reason !== undefined) facts.push(['DeadLetterReason', reason]);
-  if (description !== undefined) facts.push(['DeadLetterErrorDescription', description]);
+  const facts: Fact[] = [];
+  if (reason !== undefined) facts.push(['DeadLetterReason', stringValue(reason)]);
+  if (description !== undefined) facts.push(['DeadLetterErrorDescription', stringValue(description)]);
   return facts;
 }
 
@@ -129,11 +138,13 @@ function copySection(writer: Writer, bytes: Buffer, { isPresent, start, end }: S
 }
 
 /** The map of the section with other entries, which replace those of the same name. */
-function extended(bytes: Buffer, { isPresent, valueStart, end }: SectionRange, facts: [string, string][]): AmqpValue {
-  const names = new Set(facts.map(([name]) => name));
+function extended(bytes: Buffer, { isPresent, valueStart, end }: SectionRange, facts: readonly Fact[]): AmqpValue {
+  const added = new Map(facts);
   const map = isPresent ? readValue(bytes, valueStart, end, 'application-properties') : undefined;
   const stored = map?.type === 'map' ? map.value : [];
-  const kept = stored.filter(([key]) => key.type !== 'string' || !names.has(key.value));
-  const added = facts.map(([name, text]) => [stringValue(name), stringValue(text)] as const);
-  return { type: 'map', value: [...kept, ...added] };
+  const kept = stored.filter(([key]) => key.type !== 'string' || !added.has(key.value));
+  return {
+    type: 'map',
+    value: [...kept, ...Array.from(added, ([name, value]) => [stringValue(name), value] as const)],
+  };
 }

@@ -27,7 +27,6 @@ export class BrowseSource implements SourceNode {
   private isReading = false;
   /** Something happened during a look, which may have missed it. */
   private isStale = false;
-  private isDraining = false;
   private isDetached = false;
 
   private constructor(
@@ -71,11 +70,6 @@ export class BrowseSource implements SourceNode {
     });
   }
 
-  drain(): void {
-    this.isDraining = true;
-    this.pull();
-  }
-
   async available(): Promise<number> {
     const ranges = await Promise.all(
       this.positions.map(({ queue }) => this.context.broker.offsets({ kind: 'topic', topic: this.topic, queue })),
@@ -103,9 +97,7 @@ export class BrowseSource implements SourceNode {
       for (const position of this.positions) while (await this.readQueue(position)) isMore = true;
     }
     this.isReading = false;
-    if (!this.isDraining || this.isDetached || (this.link.room <= 0 && !this.link.isSpent)) return;
-    this.isDraining = false;
-    this.link.drained();
+    if (!this.isDetached) this.link.drained();
   }
 
   /** Levels of priority come with the first message that needs them. */

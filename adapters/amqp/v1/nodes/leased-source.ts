@@ -2,10 +2,10 @@ import type { FilterExpression } from '../../../../core/model/filter.ts';
 import type { Source as MessageSource } from '../../../../core/model/topic.ts';
 import type { Delivery, Selector, SettleAction } from '../../../../core/ports/message-engine.ts';
 import type { LeaseHolder } from '../../../../core/broker.ts';
-import type { DeliveryState, Source } from '../codec/performatives.ts';
+import type { AmqpError, DeliveryState, Source } from '../codec/performatives.ts';
 import type { OutgoingLink, SourceNode } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
-import { ACK, RELEASE, RELEASE_COUNTED, verdictOf } from './verdicts.ts';
+import { ACK, isDeferral, NOT_DEFERRED, RELEASE, RELEASE_COUNTED, verdictOf } from './verdicts.ts';
 
 /** What a link reads, and as a member of which group. */
 export interface Reading {
@@ -72,7 +72,7 @@ export class LeasedSource implements SourceNode, LeaseHolder {
     return states.reduce((sum, { lag, leased }) => sum + lag - leased, 0);
   }
 
-  outcome(kept: unknown, state: DeliveryState | undefined): void {
+  outcome(kept: unknown, state: DeliveryState | undefined): AmqpError | void {
     const delivery = kept as Delivery;
     const { context, link } = this;
     if (this.reading.azure === true) context.locks.delete(delivery.receipt);
@@ -80,6 +80,10 @@ export class LeasedSource implements SourceNode, LeaseHolder {
       context.annotations.forget(delivery);
       context.settling.settle(delivery.receipt, ACK);
       return;
+    }
+    if (this.reading.azure === true && isDeferral(state)) {
+      context.settling.settle(delivery.receipt, RELEASE_COUNTED);
+      return NOT_DEFERRED;
     }
     if (state?.kind === 'transactional') {
       context.transactions.retire(link, state, delivery, (outcome) => this.verdict(delivery, outcome));
@@ -112,7 +116,8 @@ export class LeasedSource implements SourceNode, LeaseHolder {
       delivery,
       retry: context.broker.groups.get(reading.group)?.retry,
       nowMs: context.broker.clock.now(),
-      countsModified: reading.azure === true,
+      azure: reading.azure === true,
+      added: context.annotations.of(delivery),
     });
     if (action.kind !== 'release') context.annotations.forget(delivery);
     else if (outcome?.kind === 'modified' && outcome.messageAnnotations !== undefined) {

@@ -1,8 +1,10 @@
 import { BrokerError } from '../../../../core/model/broker-error.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
+import { QUEUE_RETENTION, type TopicSpec } from '../../../../core/model/topic.ts';
 import {
   booleanOf,
   booleanValue,
+  longValue,
   NULL_VALUE,
   stringMapValue,
   stringValue,
@@ -16,6 +18,13 @@ import { EXCHANGE_TYPES, type ExchangeBinding, type ExchangeType } from '../../.
 import { LinkError, type IncomingLink } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
 import type { Request, Response } from './request-message.ts';
+import {
+  ArgumentError,
+  DELIVERY_LIMIT,
+  MAX_PRIORITY,
+  readQueueArguments,
+  type QueueArguments,
+} from './queue-arguments.ts';
 import { GROUP_RULES } from './queues.ts';
 import type { TemporaryNode } from './temporary-nodes.ts';
 
@@ -44,22 +53,10 @@ class RequestError extends Error {
   }
 }
 
-const QUEUE_TYPE = 'x-queue-type';
-const DELIVERY_LIMIT = 'x-delivery-limit';
-/** What a queue may be declared with, besides those two; it says where and how RabbitMQ keeps it. Anything else is refused. */
-const PLACEMENT = new Set([
-  'x-queue-mode',
-  'x-queue-version',
-  'x-queue-leader-locator',
-  'x-queue-master-locator',
-  'x-quorum-initial-group-size',
-  'x-quorum-target-group-size',
-]);
-/** All queues are of one kind here; a stream is read in another way. */
-const QUEUE_TYPES = new Set(['quorum', 'classic']);
-const DELIVERY_LIMIT_MAX = 1000;
 /** These are there without being declared. `amq.topic` is the name space of MQTT. */
 const AMQ_TOPIC = 'amq.topic';
+/** It is there, and not in the table of exchanges: messages to it are published under their key, as any other. */
+const MQTT_NAMES = { type: 'topic' } as const;
 
 /**
  * The part of RabbitMQ's management over AMQP 1.0 (`/management`, HTTP in messages) that its clients use: queues, exchanges and the
@@ -117,28 +114,41 @@ export class Management {
   private async declareQueue(queue: string, body: AmqpMap, link: IncomingLink): Promise<Answer> {
     checkFields(body, ['durable', 'exclusive', 'auto_delete']);
     checkReserved(queue);
-    const limit = deliveryLimitOf(argumentsOf(body));
+    const { deliveryLimit, maxPriority } = queueArgumentsOf(body);
     if (booleanOf(body.get('exclusive')) === true) return this.declareExclusive(queue, link);
     if (booleanOf(body.get('auto_delete')) === true) {
       throw new RequestError(400, 'a queue goes with its clients only where it is exclusive');
     }
     if (this.context.temporary.get(queue) !== undefined) throw new RequestError(409, `queue ${queue} is exclusive`);
     const isNew = !this.isQueue(queue);
-    await this.useLimit(encodeTopicName(queue), limit);
+    const name = encodeTopicName(queue);
+    this.checkArguments(name, deliveryLimit, maxPriority);
+    await this.useArguments(name, deliveryLimit, maxPriority);
     await this.context.queues.use(queue);
     return { status: isNew ? 201 : 200, body: await this.queueMap(queue) };
   }
 
-  /** How often what a client gave back is delivered again. */
-  private async useLimit(group: string, limit: number | undefined): Promise<void> {
-    if (limit === undefined) return;
-    const { groups } = this.context.broker;
-    const attemptsMax = limit + 1;
-    const known = groups.get(group);
-    if (known === undefined)
-      await groups.put({ ...GROUP_RULES, name: group, retry: { ...GROUP_RULES.retry, attemptsMax } });
-    else if (known.retry.attemptsMax !== attemptsMax) {
-      throw new RequestError(409, `the queue has ${DELIVERY_LIMIT} ${known.retry.attemptsMax - 1}`);
+  /** @throws RequestError for a queue that is there and has others */
+  private checkArguments(name: string, deliveryLimit: number | undefined, maxPriority: number | undefined): void {
+    const { groups, topics } = this.context.broker;
+    const attemptsMax = groups.get(name)?.retry.attemptsMax;
+    if (deliveryLimit !== undefined && attemptsMax !== undefined && attemptsMax !== deliveryLimit + 1) {
+      throw new RequestError(409, `the queue has ${DELIVERY_LIMIT} ${attemptsMax - 1}`);
+    }
+    const topic = topics.get(name);
+    if (maxPriority === undefined || topic === undefined || maxPriorityOf(topic) === maxPriority) return;
+    throw new RequestError(409, `the queue has ${MAX_PRIORITY} ${maxPriorityOf(topic) ?? 'of its own'}`);
+  }
+
+  /** Makes what the arguments are of: the group, which gives up, and the topic, which has the levels. */
+  private async useArguments(name: string, deliveryLimit: number | undefined, maxPriority: number | undefined) {
+    const { groups, topics, options } = this.context.broker;
+    if (maxPriority !== undefined && topics.get(name) === undefined) {
+      if (!options.topics.autoCreate) await topics.use(name);
+      await topics.put({ name, queues: maxPriority + 1, priorityFrom: 0, retention: QUEUE_RETENTION });
+    }
+    if (deliveryLimit !== undefined && groups.get(name) === undefined) {
+      await groups.put({ ...GROUP_RULES, name, retry: { ...GROUP_RULES.retry, attemptsMax: deliveryLimit + 1 } });
     }
   }
 
@@ -199,10 +209,11 @@ export class Management {
     if (!EXCHANGE_TYPES.includes(type as ExchangeType)) {
       throw new RequestError(400, `there are no exchanges of type ${type}`);
     }
-    const known = this.context.broker.exchanges.get(name);
+    const known = name === AMQ_TOPIC ? MQTT_NAMES : this.context.broker.exchanges.get(name);
     if (known !== undefined && known.type !== type) {
       throw new RequestError(409, `exchange ${name} is of type ${known.type}`);
     }
+    if (known === MQTT_NAMES) return NO_CONTENT;
     if (known === undefined) checkReserved(name);
     await this.context.broker.exchanges.declare({ name, type: type as ExchangeType, arguments: {} });
     this.context.destinations.forget();
@@ -225,7 +236,10 @@ export class Management {
     }
     if (exchange === '') throw new RequestError(403, 'the default exchange has its bindings');
     if (exchange === AMQ_TOPIC) {
-      throw new RequestError(400, `queues cannot be bound to ${AMQ_TOPIC}: read /topic/<key> instead`);
+      throw new RequestError(
+        501,
+        `queues are not bound to ${AMQ_TOPIC}: read /topic/<key>, with the capabilities shared and global for several readers`,
+      );
     }
     if (!this.isQueue(queue)) throw new RequestError(404, `no queue ${queue}`);
     const key = textOf(body.get('binding_key')) ?? '';
@@ -274,15 +288,24 @@ export class Management {
       ['auto_delete', booleanValue(false)],
       ['exclusive', booleanValue(false)],
       ['type', stringValue('quorum')],
-      ['arguments', mapValue(this.limitOf(encodeTopicName(queue)))],
+      ['arguments', mapValue(this.argumentsOf(encodeTopicName(queue)))],
     ]);
   }
 
-  private limitOf(group: string): [string, AmqpValue][] {
-    const attemptsMax = this.context.broker.groups.get(group)?.retry.attemptsMax ?? GROUP_RULES.retry.attemptsMax;
-    if (attemptsMax === GROUP_RULES.retry.attemptsMax) return [];
-    return [[DELIVERY_LIMIT, { type: 'long', value: BigInt(attemptsMax - 1) }]];
+  private argumentsOf(name: string): [string, AmqpValue][] {
+    const { groups, topics } = this.context.broker;
+    const { attemptsMax } = groups.get(name)?.retry ?? GROUP_RULES.retry;
+    const maxPriority = maxPriorityOf(topics.get(name));
+    const found: [string, AmqpValue][] = [];
+    if (attemptsMax !== GROUP_RULES.retry.attemptsMax) found.push([DELIVERY_LIMIT, longValue(attemptsMax - 1)]);
+    if (maxPriority !== undefined) found.push([MAX_PRIORITY, longValue(maxPriority)]);
+    return found;
   }
+}
+
+/** Undefined for a queue that was not declared with one. */
+function maxPriorityOf(topic: TopicSpec | undefined): number | undefined {
+  return topic?.priorityFrom === 0 ? topic.queues - 1 : undefined;
 }
 
 const NO_CONTENT: Answer = { status: 204, body: NULL_VALUE };
@@ -323,21 +346,12 @@ function named(name: string | undefined): string {
 }
 
 /** @throws RequestError for what a queue cannot be declared with */
-function deliveryLimitOf(args: AmqpMap): number | undefined {
-  let limit: number | undefined;
-  for (const [name, value] of args) {
-    if (name === QUEUE_TYPE) {
-      if (QUEUE_TYPES.has(textOf(value) ?? '')) continue;
-      throw new RequestError(400, `there are no queues of that ${QUEUE_TYPE}`);
-    }
-    if (name === DELIVERY_LIMIT) {
-      limit = Number(plain(value) || NaN);
-      if (Number.isInteger(limit) && limit >= 0 && limit <= DELIVERY_LIMIT_MAX) continue;
-      throw new RequestError(400, `${DELIVERY_LIMIT} is from 0 to ${DELIVERY_LIMIT_MAX}`);
-    }
-    if (!PLACEMENT.has(name)) throw new RequestError(400, `the queue argument ${name} is not supported`);
+function queueArgumentsOf(body: AmqpMap): QueueArguments {
+  try {
+    return readQueueArguments(argumentsOf(body));
+  } catch (error) {
+    throw error instanceof ArgumentError ? new RequestError(400, error.message) : error;
   }
-  return limit;
 }
 
 function checkReserved(name: string): void {

@@ -98,7 +98,8 @@ export class NodeContext {
   ): boolean {
     const { outbound } = this;
     outbound.translate(message, attempt, nowMs, annotations);
-    return link.send(kept, outbound.head, outbound.headEnd, outbound.buffer, outbound.start, outbound.end);
+    const { head, headEnd, buffer, start, end, messageFormat } = outbound;
+    return link.send(kept, head, headEnd, buffer, start, end, messageFormat);
   }
 
   /** The same for a client of Azure's. @param lockedUntil undefined for a message that is settled as it is sent */
@@ -107,7 +108,7 @@ export class NodeContext {
     const annotations = this.annotations.of(delivery);
     const bytes = azureMessage(this.outbound, message, attempt, nowMs, lockedUntil, annotations);
     const token = lockedUntil === undefined ? lockTokenOf(receipt) : this.locks.add(receipt);
-    return link.send(delivery, NO_HEAD, 0, bytes, 0, bytes.length, 0, token);
+    return link.send(delivery, NO_HEAD, 0, bytes, 0, bytes.length, this.outbound.messageFormat, token);
   }
 
   consumersOf(group: string): number {

@@ -7,7 +7,7 @@ import { parseAddress, quoted, type NodeAddress } from './address.ts';
 import { BrowseSource } from './browse-source.ts';
 import { putToken } from './cbs.ts';
 import { CoordinatorTarget } from './coordinator.ts';
-import { isNoLocal, readFilters, type SourceFilters } from './filters.ts';
+import { readFilters, withoutTopicFilters, type SourceFilters } from './filters.ts';
 import { LeasedSource, type Reading } from './leased-source.ts';
 import type { NodeContext } from './node-context.ts';
 import { notImplemented } from './request-message.ts';
@@ -132,7 +132,7 @@ export class BrokerNodes implements Nodes {
     link: OutgoingLink,
   ): Promise<SourceNode> {
     const { topic, group } = names;
-    const answer = granted(source, withoutNoLocal(filters));
+    const answer = granted(source, withoutTopicFilters(filters));
     const { selector } = filters;
     if (source.distributionMode === 'copy') return BrowseSource.open(this.context, link, answer, names, selector);
     const azure = attach.properties.has(AZURE_RECEIVER);
@@ -153,7 +153,8 @@ export class BrokerNodes implements Nodes {
     const filter = filterOf(address, filters);
     compileFilter(filter);
     await context.queues.useTopic(topic);
-    const terms = { topic, address, selector: filters.selector?.expression, noLocal: filters.noLocal };
+    const { noLocal, binding } = filters;
+    const terms = { topic, address, selector: filters.selector?.expression, noLocal, binding };
     const { group, leave } = await context.subscriptions.join(link, source, terms);
     const unmark = filters.noLocal ? context.noLocal.add(link.peer.owner) : undefined;
     const reading: Reading = {
@@ -201,8 +202,7 @@ export class BrokerNodes implements Nodes {
     }
     return {
       source,
-      pull: () => undefined,
-      drain: () => link.drained(),
+      pull: () => link.drained(),
       available: () => 0,
       outcome: () => undefined,
       detached: (closed) => {
@@ -224,16 +224,8 @@ export class BrokerNodes implements Nodes {
   }
 }
 
-function filterOf(address: string | undefined, { selector }: SourceFilters): FilterExpression {
-  if (address === undefined) return selector ?? MATCH_ALL;
-  if (selector === undefined) return { type: 'ADDRESS', expression: address };
-  return { ...selector, address };
-}
-
-/** The members of a group share messages, so that nobody can be left out because of who sent one. */
-function withoutNoLocal(filters: SourceFilters): SourceFilters {
-  if (!filters.noLocal) return filters;
-  return { ...filters, accepted: new Map([...filters.accepted].filter(([name, filter]) => !isNoLocal(name, filter))) };
+function filterOf(address: string | undefined, { selector = MATCH_ALL, binding }: SourceFilters): FilterExpression {
+  return { ...selector, address, binding };
 }
 
 /** The source as we answer it: with what is honoured of what the client asked for. */

@@ -16,15 +16,16 @@ import type { NodeContext } from './node-context.ts';
 export function outgoingFor(
   context: NodeContext,
   destination: Destination,
+  messageFormat: number,
   buffer: Buffer,
   start: number,
   end: number,
   peer: Peer,
 ): OutgoingMessage {
-  const { inbound, broker } = context;
-  inbound.scan(buffer, start, end);
-  // Few connections are in it, mostly none.
-  const isOwn = context.noLocal.size > 0 && context.noLocal.has(peer.owner);
+  const { inbound, broker, noLocal, subscriptions } = context;
+  inbound.scan(buffer, start, end, messageFormat);
+  // Few connections are in them, mostly none.
+  const isOwn = noLocal.has(peer.owner) || subscriptions.noLocalContainers.has(peer.containerId);
   const own: AddedFields | undefined = isOwn ? { publisher: peer.containerId } : undefined;
   const nowMs = broker.clock.now();
   if (destination.kind === 'topic' && !(destination.isDerived && inbound.hasAddressFields)) {

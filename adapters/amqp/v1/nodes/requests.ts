@@ -121,7 +121,6 @@ class ResponseSource implements SourceNode {
   private readonly replyTo: string | undefined;
   private readonly onDetached: () => void;
   private readonly responses: Buffer[] = [];
-  private isDraining = false;
 
   constructor(link: OutgoingLink, source: Source, attach: Attach, onDetached: () => void) {
     this.link = link;
@@ -147,15 +146,7 @@ class ResponseSource implements SourceNode {
       const response = responses.shift()!;
       link.send(undefined, NO_HEAD, 0, response, 0, response.length);
     }
-    // For want of window the rest waits for the next pull.
-    if (!this.isDraining || (link.room <= 0 && !link.isSpent)) return;
-    this.isDraining = false;
     link.drained();
-  }
-
-  drain(): void {
-    this.isDraining = true;
-    this.pull();
   }
 
   available(): number {

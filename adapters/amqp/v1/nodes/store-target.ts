@@ -1,6 +1,7 @@
 import { BrokerError, type Outcome } from '../../../../core/model/broker-error.ts';
 import type { Message } from '../../../../core/model/message.ts';
 import type { OutgoingMessage } from '../../../../core/ports/message-engine.ts';
+import { decodeError } from '../codec/codec-error.ts';
 import {
   ACCEPTED,
   RELEASED,
@@ -28,7 +29,7 @@ const SETTLED = -1;
 /** One transfer of several messages has one outcome. */
 interface BatchInFlight {
   remaining: number;
-  failure: AmqpOutcome | undefined;
+  failure: DeliveryState | undefined;
 }
 
 /** Messages that a client sends: into a topic, a temporary queue, or wherever each of them says. */
@@ -79,9 +80,9 @@ export class StoreTarget implements TargetNode, Publisher {
     try {
       if (messageFormat === BATCH_MESSAGE_FORMAT)
         this.takeBatch(id, buffer, batchedMessages(buffer, start, end), state);
-      else this.take(id, buffer, start, end, state);
+      else this.take(id, messageFormat, buffer, start, end, state);
     } catch (error) {
-      this.answer(id, this.rejection(error));
+      this.refuse(id, this.rejection(error), state);
     }
   }
 
@@ -111,30 +112,53 @@ export class StoreTarget implements TargetNode, Publisher {
   ): void {
     if (messages.length === 0) return this.answer(id, ACCEPTED);
     if (id !== SETTLED) this.batches.set(id, { remaining: messages.length, failure: undefined });
-    for (const [start, end] of messages) this.takeOrReject(id, buffer, start, end, state);
+    for (const [start, end] of messages) this.takeOrReject(id, 0, buffer, start, end, state);
   }
 
-  private takeOrReject(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined): void {
+  private takeOrReject(
+    id: number,
+    format: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    state: DeliveryState | undefined,
+  ): void {
     try {
-      this.take(id, buffer, start, end, state);
+      this.take(id, format, buffer, start, end, state);
     } catch (error) {
-      this.answer(id, this.rejection(error));
+      this.refuse(id, this.rejection(error), state);
     }
   }
 
-  private take(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined): void {
+  private take(
+    id: number,
+    format: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    state: DeliveryState | undefined,
+  ): void {
+    // Every client writes a section at least (AMQP 3.2): what comes so has lost its message on the way.
+    if (start === end) throw decodeError('there is no message in the transfer');
     if (this.behind !== undefined) {
-      this.behind.push(() => this.takeOrReject(id, buffer, start, end, state));
+      this.behind.push(() => this.takeOrReject(id, format, buffer, start, end, state));
       this.expect(state);
       return;
     }
-    const { destination = this.addressed(id, buffer, start, end, state) } = this;
-    if (destination !== undefined) this.put(destination, id, buffer, start, end, state);
+    const { destination = this.addressed(id, format, buffer, start, end, state) } = this;
+    if (destination !== undefined) this.put(destination, id, format, buffer, start, end, state);
   }
 
   /** The destination a message names; undefined where that is looked up first, and the message comes again then. */
-  private addressed(id: number, buffer: Buffer, start: number, end: number, state: DeliveryState | undefined) {
-    this.context.inbound.scan(buffer, start, end);
+  private addressed(
+    id: number,
+    format: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    state: DeliveryState | undefined,
+  ) {
+    this.context.inbound.scan(buffer, start, end, format);
     const { to, jmsDestination } = this.context.inbound;
     if (to === undefined) throw new LinkError('amqp:precondition-failed', 'a message without `to` has no destination');
     const { destinations } = this.context;
@@ -143,8 +167,8 @@ export class StoreTarget implements TargetNode, Publisher {
     const behind: (() => void)[] = (this.behind = []);
     this.resolving = destinations
       .resolve(this.link, to, jmsDestination === undefined ? [] : [jmsDestination])
-      .then((destination) => this.put(destination, id, buffer, start, end, state))
-      .catch((error: unknown) => this.answer(id, this.rejection(error)))
+      .then((destination) => this.put(destination, id, format, buffer, start, end, state))
+      .catch((error: unknown) => this.refuse(id, this.rejection(error), state))
       .finally(() => {
         this.behind = undefined;
         for (const take of behind) take();
@@ -161,13 +185,14 @@ export class StoreTarget implements TargetNode, Publisher {
   private put(
     destination: Destination,
     id: number,
+    format: number,
     buffer: Buffer,
     start: number,
     end: number,
     state: DeliveryState | undefined,
   ): void {
     const { context, link } = this;
-    const outgoing = outgoingFor(context, destination, buffer, start, end, link.peer);
+    const outgoing = outgoingFor(context, destination, format, buffer, start, end, link.peer);
     if (destination.kind === 'temporary') this.offer(destination.node, id, outgoing.message, state);
     else if (destination.kind === 'exchange') this.routeTo(destination, id, outgoing, state);
     else if (state?.kind === 'transactional') this.answerWith(id, context.transactions.send(link, state, outgoing));
@@ -184,7 +209,9 @@ export class StoreTarget implements TargetNode, Publisher {
 
   private offer(node: TemporaryNode, id: number, message: Message, state: DeliveryState | undefined): void {
     if (this.context.temporary.get(node.name) !== node) {
-      this.link.detach({ condition: 'amqp:resource-deleted', description: `${node.name} is gone` });
+      const error = { condition: 'amqp:resource-deleted', description: `${node.name} is gone` };
+      this.refuse(id, { kind: 'rejected', error }, state);
+      this.link.detach(error);
     } else if (state?.kind !== 'transactional') this.answer(id, node.offer(message) ? ACCEPTED : QUEUE_FULL);
     else {
       const copy = copyOf(message);
@@ -206,7 +233,7 @@ export class StoreTarget implements TargetNode, Publisher {
     const { context, link } = this;
     const copies = copiesFor(context, exchange, key, outgoing);
     // Nothing is bound: the message would be gone (RabbitMQ answers the same).
-    if (copies.length === 0) this.answer(id, RELEASED);
+    if (copies.length === 0) this.refuse(id, RELEASED, state);
     else if (state?.kind === 'transactional') {
       let answer: TransactionalState | undefined;
       for (const copy of copies) answer = context.transactions.send(link, state, copy);
@@ -233,10 +260,17 @@ export class StoreTarget implements TargetNode, Publisher {
     if (id === SETTLED) return;
     const batch = this.batches.get(id);
     if (batch === undefined) return this.link.answer(id, state);
-    if (state.kind === 'rejected' || state.kind === 'released') batch.failure ??= state;
+    const { kind } = state.kind === 'transactional' ? (state.outcome ?? state) : state;
+    if (kind === 'rejected' || kind === 'released') batch.failure ??= state;
     if (--batch.remaining > 0) return;
     this.batches.delete(id);
     this.link.answer(id, batch.failure ?? state);
+  }
+
+  /** AMQP 4.4.1: also what is not taken is told as part of the transaction it was sent in. */
+  private refuse(id: number, outcome: AmqpOutcome, state: DeliveryState | undefined): void {
+    if (state?.kind !== 'transactional') this.answer(id, outcome);
+    else this.answerWith(id, this.context.transactions.refuse(this.link, state, outcome));
   }
 
   private rejection(error: unknown): AmqpOutcome {

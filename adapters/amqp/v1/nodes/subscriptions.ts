@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
+import type { FilterExpression } from '../../../../core/model/filter.ts';
 import { LIMITS } from '../../../../core/model/limits.ts';
 import { encodeTopicName } from '../../../../core/model/names.ts';
 import type { Attach, Source } from '../codec/performatives.ts';
 import { LinkError, type OutgoingLink } from '../node.ts';
 import type { NodeContext } from './node-context.ts';
+import { OwnerCounts } from './owner-counts.ts';
 import { GROUP_RULES } from './queues.ts';
 
 /** What a subscription is on. Another one under the same name takes its place. */
@@ -14,6 +16,7 @@ export interface SubscriptionTerms {
   readonly address: string | undefined;
   readonly selector: string | undefined;
   readonly noLocal: boolean;
+  readonly binding: FilterExpression['binding'];
 }
 
 /** One that is in use, or was in this process: it lives with its links, for some time after them, or until it is closed. */
@@ -33,6 +36,8 @@ interface SubscriptionRecord {
   readonly terms: string;
   readonly source: StoredSource;
   readonly isShared: boolean;
+  /** Whose messages it does not want, whatever link reads it or none. */
+  readonly noLocal?: string | undefined;
 }
 
 type StoredSource = Pick<Source, 'address' | 'durable' | 'expiryPolicy' | 'timeoutS' | 'capabilities'>;
@@ -42,7 +47,10 @@ type StoredSource = Pick<Source, 'address' | 'durable' | 'expiryPolicy' | 'timeo
  * `shared` and `global` as JMS clients use them).
  */
 export class Subscriptions {
+  /** Containers of durable subscriptions that do not want what their own container publishes (Jakarta Messaging 8.3.5). */
+  readonly noLocalContainers = new OwnerCounts();
   private readonly context: NodeContext;
+  private readonly noLocalMarks = new Map<string, Disposable>();
   private readonly open = new Map<string, Subscription>();
   /** What is being done to a group; the next thing waits for it. */
   private readonly busy = new Map<string, Promise<unknown>>();
@@ -55,6 +63,7 @@ export class Subscriptions {
   start(): void {
     for (const { group } of this.context.broker.subscriptions.list()) {
       const record = this.record(group);
+      this.mark(group, record?.noLocal);
       if (record === undefined || record.source.expiryPolicy === 'never') continue;
       const { terms, isShared, source } = record;
       const subscription = this.add({ group, isShared, isDurable: true, terms });
@@ -104,7 +113,7 @@ export class Subscriptions {
     subscription.expiry = undefined;
     subscription.expiresAfterS = source.expiryPolicy === 'never' ? undefined : source.timeoutS;
     try {
-      await this.store(subscription, source, terms);
+      await this.store(subscription, source, terms, link);
     } catch (error) {
       this.forget(subscription, link);
       throw error;
@@ -152,6 +161,7 @@ export class Subscriptions {
     const record = this.record(group);
     if (record !== undefined && (record.terms !== terms || record.isShared !== isShared)) {
       this.close(group);
+      this.unmark(group);
       await this.context.broker.subscriptions.delete(group);
     }
   }
@@ -182,15 +192,22 @@ export class Subscriptions {
     return subscription;
   }
 
-  private async store({ group, isShared, isDurable }: Subscription, source: Source, terms: SubscriptionTerms) {
+  private async store(
+    { group, isShared, isDurable }: Subscription,
+    source: Source,
+    terms: SubscriptionTerms,
+    { peer }: OutgoingLink,
+  ): Promise<void> {
     const { address, durable, expiryPolicy, timeoutS, capabilities } = source;
     const record: SubscriptionRecord = {
       terms: JSON.stringify(terms),
       source: { address, durable, expiryPolicy, timeoutS, capabilities },
       isShared,
+      noLocal: isDurable && terms.noLocal ? peer.containerId : undefined,
     };
     const subscription = { group, topic: terms.topic, durable: isDurable, details: JSON.stringify(record) };
     await this.context.broker.subscriptions.put(subscription, GROUP_RULES);
+    this.mark(group, record.noLocal);
   }
 
   private leave(subscription: Subscription, link: OutgoingLink, closed: boolean): void {
@@ -211,11 +228,24 @@ export class Subscriptions {
     if (subscription.links.size === 0) this.close(subscription.group);
   }
 
+  /** What the container publishes is to say so. */
+  private mark(group: string, container: string | undefined): void {
+    if (container === undefined || this.noLocalMarks.has(group)) return;
+    this.noLocalMarks.set(group, this.noLocalContainers.add(container));
+  }
+
+  private unmark(group: string): void {
+    this.noLocalMarks.get(group)?.[Symbol.dispose]();
+    this.noLocalMarks.delete(group);
+  }
+
   private remove(group: string): void {
     this.close(group);
     this.inTurn(group, async () => {
       // Somebody who waited longer has joined it.
-      if (!this.open.has(group)) await this.context.broker.subscriptions.delete(group);
+      if (this.open.has(group)) return;
+      this.unmark(group);
+      await this.context.broker.subscriptions.delete(group);
     }).catch((error: unknown) => {
       this.context.log.error({ err: error, group }, 'a subscription could not be deleted');
     });

@@ -11,7 +11,6 @@ export class TemporarySource implements SourceNode {
   private readonly queue: TemporaryQueue;
   private readonly reader: Disposable;
   private readonly onDetached: (() => void) | undefined;
-  private isDraining = false;
 
   constructor(
     context: NodeContext,
@@ -39,15 +38,7 @@ export class TemporarySource implements SourceNode {
       if (next === undefined) break;
       context.send(link, next, next.message, next.attempt, nowMs);
     }
-    // For want of window the rest waits for the next pull.
-    if (!this.isDraining || (link.room <= 0 && !link.isSpent)) return;
-    this.isDraining = false;
     link.drained();
-  }
-
-  drain(): void {
-    this.isDraining = true;
-    this.pull();
   }
 
   available(): number {

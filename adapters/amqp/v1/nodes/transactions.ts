@@ -83,6 +83,20 @@ export class Transactions {
     return this.taken(transaction);
   }
 
+  /**
+   * A message of the transaction was not taken: what is left of it is not what its client wants to be done as one, so that it
+   * can only be rolled back.
+   * @returns as `send`
+   */
+  refuse(link: Link, { txnId }: TransactionalState, outcome: Outcome): TransactionalState | undefined {
+    const transaction = this.find(link, txnId);
+    if (transaction === undefined) return undefined;
+    const why = outcome.kind === 'rejected' ? outcome.error?.description : 'no queue is bound for it';
+    transaction.broken ??= { condition: ROLLBACK, description: `a message of the transaction was not taken: ${why}` };
+    transaction.sends.length = 0;
+    return { kind: 'transactional', txnId: transaction.id, outcome };
+  }
+
   /** Something of the transaction is on its way to it: discharge waits for that. */
   expect(txnId: Buffer, work: Promise<unknown>): void {
     const coming = this.open.get(keyOf(txnId))?.coming;

@@ -1,20 +1,31 @@
 import { backoffMs, type RetryPolicy } from '../../../../core/model/consumer-group.ts';
 import type { Delivery, SettleAction } from '../../../../core/ports/message-engine.ts';
-import type { AmqpError, DeliveryState, Modified } from '../codec/performatives.ts';
-import { textOf } from '../codec/plain-values.ts';
+import type { AmqpError, AmqpMap, DeliveryState, Modified } from '../codec/performatives.ts';
+import { fieldsValue, textOf } from '../codec/plain-values.ts';
+import { addedAtDeath, deathDetails } from '../translate/dead-letters.ts';
 
 /** Again at once, at its old place, as if it had never been sent. */
 export const RELEASE: SettleAction = { kind: 'release', delayMs: 0, countAttempt: false };
 /** Again at once, at its old place: the client has had it. */
 export const RELEASE_COUNTED: SettleAction = { kind: 'release', delayMs: 0, countAttempt: true };
 export const ACK: SettleAction = { kind: 'ack' };
+/** The annotation with what `rejected.error.info` said. */
+const DEATH_INFO = 'x-opt-death-info';
+
+/** What Azure's clients hear who defer a message: it comes again, and would be a dead letter if it were taken for what others mean. */
+export const NOT_DEFERRED: AmqpError = {
+  condition: 'amqp:not-implemented',
+  description: 'messages cannot be deferred: it is available again',
+};
 
 interface Circumstances {
   readonly delivery: Delivery;
   readonly retry: RetryPolicy | undefined;
   readonly nowMs: number;
-  /** Azure: what was abandoned counts as an attempt, whatever the client says of it. */
-  readonly countsModified: boolean;
+  /** What was abandoned counts as an attempt, whatever the client says of it; and it means something else by `rejected.error.info`. */
+  readonly azure: boolean;
+  /** Annotations that receivers gave it back with before. */
+  readonly added: AmqpMap | undefined;
 }
 
 /**
@@ -28,7 +39,7 @@ export function verdictOf(state: DeliveryState | undefined, circumstances: Circu
     case 'released':
       return RELEASE;
     case 'rejected':
-      return rejected(state.error);
+      return rejected(state.error, circumstances);
     case 'modified':
       return modified(state, circumstances);
     default:
@@ -36,20 +47,40 @@ export function verdictOf(state: DeliveryState | undefined, circumstances: Circu
   }
 }
 
-/** Azure's clients say why in the error's info. */
-function rejected(error: AmqpError | undefined): SettleAction {
-  return {
-    kind: 'deadLetter',
-    reason: textOf(error?.info?.get('DeadLetterReason')) ?? error?.condition ?? 'rejected',
-    description: textOf(error?.info?.get('DeadLetterErrorDescription')) ?? error?.description,
-  };
+/** What is undeliverable here an Azure client wants to ask for later, by its number. */
+export function isDeferral(state: DeliveryState | undefined): boolean {
+  const outcome = state?.kind === 'transactional' ? state.outcome : state;
+  return outcome?.kind === 'modified' && outcome.undeliverableHere;
 }
 
-function modified(state: Modified, { delivery, retry, nowMs, countsModified }: Circumstances): SettleAction {
+/** Azure's clients say why in the error's info, among properties that the message is to have. */
+function rejected(error: AmqpError | undefined, circumstances: Circumstances): SettleAction {
+  const { DeadLetterReason, DeadLetterErrorDescription, ...others } = Object.fromEntries(error?.info ?? []);
+  const reason = textOf(DeadLetterReason) ?? error?.condition ?? 'rejected';
+  const description = textOf(DeadLetterErrorDescription) ?? error?.description;
+  const info = new Map(Object.entries(others));
+  if (circumstances.azure || info.size === 0) return deadLetter(reason, description, info, circumstances);
+  return deadLetter(reason, description, new Map([[DEATH_INFO, fieldsValue(info)]]), circumstances);
+}
+
+function deadLetter(
+  reason: string,
+  description: string | undefined,
+  annotations: AmqpMap | undefined,
+  { delivery, added }: Circumstances,
+): SettleAction {
+  const details = deathDetails([addedAtDeath(delivery.message), added, annotations]);
+  return { kind: 'deadLetter', reason, description, details };
+}
+
+function modified(state: Modified, circumstances: Circumstances): SettleAction {
+  const { delivery, retry, nowMs, azure } = circumstances;
   // Nobody else of the group is told apart from this link: it is given up by all.
-  if (state.undeliverableHere) return { kind: 'deadLetter', reason: 'undeliverable here' };
+  if (state.undeliverableHere) {
+    return deadLetter('undeliverable here', undefined, state.messageAnnotations, circumstances);
+  }
   const deliverAt = state.messageAnnotations?.get('x-opt-delivery-time');
-  const countAttempt = state.deliveryFailed || countsModified;
+  const countAttempt = state.deliveryFailed || azure;
   if (deliverAt?.type === 'timestamp' || deliverAt?.type === 'long') {
     return { kind: 'release', delayMs: Math.max(0, Number(deliverAt.value) - nowMs), countAttempt };
   }

@@ -3,7 +3,7 @@ import { after, distance } from './serial.ts';
 
 /** Whose delivery was settled. */
 export interface DeliveryOwner {
-  settled(kept: unknown, state: DeliveryState | undefined): void;
+  settled(kept: unknown, state: DeliveryState | undefined, id: number): void;
 }
 
 /** A power of two. */
@@ -104,7 +104,7 @@ export class Unsettled<Owner extends DeliveryOwner> {
     }
     const kept = this.kept[slot];
     this.clear(slot);
-    owner.settled(kept, state);
+    owner.settled(kept, state, id);
   }
 
   private settleAside(first: number, last: number, state: DeliveryState | undefined): void {
@@ -122,7 +122,7 @@ export class Unsettled<Owner extends DeliveryOwner> {
     const delivery = this.aside.get(id);
     if (delivery === undefined) return;
     this.aside.delete(id);
-    delivery.owner.settled(delivery.kept, state);
+    delivery.owner.settled(delivery.kept, state, id);
   }
 
   private clear(slot: number): void {

@@ -160,6 +160,7 @@ class EnvelopeView {
       contentEncoding: this.text(PropertyIndex.contentEncoding),
       userId: base64Of(sections.property(PropertyIndex.userId)),
       replyToGroupId: this.text(PropertyIndex.replyToGroupId),
+      messageFormat: sections.messageFormat || undefined,
       groupSequence: numberOf(sections.property(PropertyIndex.groupSequence)),
       empty: this.emptyTexts(),
       annotations: this.foreignAnnotations(),

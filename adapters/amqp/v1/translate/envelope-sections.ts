@@ -3,7 +3,7 @@ import { PropertyRanges, readProperty, scanProperties, type PropertyIndex } from
 import { Reader, readValue } from '../codec/reader.ts';
 import { SectionRange } from '../codec/sections.ts';
 import type { AmqpValue } from '../codec/values.ts';
-import { BodyForm, bodyFormOf } from './message-form.ts';
+import { BodyForm, bodyFormOf, messageFormatOf, sectionsStart } from './message-form.ts';
 
 export type ValuePair = readonly [key: AmqpValue, value: AmqpValue];
 
@@ -13,6 +13,7 @@ export type ValuePair = readonly [key: AmqpValue, value: AmqpValue];
  */
 export class EnvelopeSections {
   readonly form: BodyForm;
+  readonly messageFormat: number;
   readonly messageAnnotations = new SectionRange();
   readonly applicationProperties = new SectionRange();
   /** The first section of the body; its end is that of its constructor and length, unless the envelope has it all. */
@@ -29,6 +30,7 @@ export class EnvelopeSections {
   constructor(envelope: Buffer) {
     this.envelope = envelope;
     this.form = bodyFormOf(envelope[0] ?? BodyForm.none);
+    this.messageFormat = envelope.length === 0 ? 0 : messageFormatOf(envelope, 0);
     try {
       this.scan();
       scanProperties(envelope, this.properties, this.ranges);
@@ -63,7 +65,7 @@ export class EnvelopeSections {
 
   private scan(): void {
     const { envelope, form } = this;
-    const reader = new Reader(envelope, 1, envelope.length);
+    const reader = new Reader(envelope, sectionsStart(envelope, 0), envelope.length);
     while (reader.at < envelope.length) {
       const start = reader.at;
       const descriptor = reader.descriptor('section');

@@ -33,6 +33,7 @@ export interface ForeignMessage {
   readonly deliveryAnnotations: Buffer;
   /** Message annotations and the bare message. */
   readonly bytes: Buffer;
+  readonly messageFormat: number;
 }
 
 /**
@@ -81,7 +82,8 @@ class ForeignBuilder {
       writeSection(writer, Descriptor.applicationProperties, { type: 'map', value: applicationProperties });
     }
     writeBody(writer, body, facts, isEncoded);
-    return { deliveryAnnotations: this.deliveryAnnotations(), bytes: writer.bytes };
+    const { messageFormat = 0 } = facts;
+    return { deliveryAnnotations: this.deliveryAnnotations(), bytes: writer.bytes, messageFormat };
   }
 
   private deliveryAnnotations(): Buffer {

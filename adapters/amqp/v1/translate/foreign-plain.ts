@@ -57,7 +57,7 @@ export function plainForeign(message: Message): ForeignMessage {
   at = writeDescriptor(target, at, Descriptor.data);
   at = writeHead(target, at, bodyBytes <= SHORT_MAX ? Code.bin8 : Code.bin32, bodyBytes);
   at += buffer.copy(target, at, envelopeEnd, end);
-  return { deliveryAnnotations: NOTHING, bytes: target.subarray(0, at) };
+  return { deliveryAnnotations: NOTHING, bytes: target.subarray(0, at), messageFormat: 0 };
 }
 
 function annotationsFrom(protocol: string): Buffer {

@@ -15,7 +15,7 @@ import { Code } from '../codec/constructors.ts';
 import { PropertyIndex, PropertyRanges, scanProperties } from '../codec/message-properties.ts';
 import { Reader } from '../codec/reader.ts';
 import { MessageSections, scanSections } from '../codec/sections.ts';
-import { BodyForm, formByte, JMS_DESTINATIONS } from './message-form.ts';
+import { BodyForm, FORM_BYTES_MAX, formByte, JMS_DESTINATIONS, writeFormat } from './message-form.ts';
 import { MessageHints } from './message-hints.ts';
 import { SystemSection } from './system-section.ts';
 
@@ -49,6 +49,7 @@ export class InboundTranslator {
   private readonly sections = new MessageSections();
   private readonly properties = new PropertyRanges();
   private hasProperties = false;
+  private messageFormat = 0;
   private readonly hints = new MessageHints();
   private readonly system = new SystemSection();
   private form: BodyForm = BodyForm.data;
@@ -56,11 +57,13 @@ export class InboundTranslator {
   private bodyEnd = 0;
 
   /**
-   * Looks at the message of format 0 in [start, end), which has to stay as it is until `message` was called.
+   * Looks at the message in [start, end), which has to stay as it is until `message` was called.
+   * @param messageFormat goes with it; whatever it is, a message has the sections of format 0 (AMQP 3.2)
    * @throws CodecError when it is not one
    */
-  scan(buffer: Buffer, start: number, end: number): void {
+  scan(buffer: Buffer, start: number, end: number, messageFormat = 0): void {
     const { sections } = this;
+    this.messageFormat = messageFormat;
     this.buffer = buffer;
     this.end = end;
     scanSections(buffer, start, end, sections);
@@ -104,12 +107,18 @@ export class InboundTranslator {
    * @param added what the message gets besides, where its publisher said nothing
    */
   message(address: Buffer, isDerived: boolean, nowMs: number, added?: AddedFields): Message {
-    const { sections, hints, bodyStart } = this;
+    const { sections, hints, bodyStart, messageFormat } = this;
     const bareStart = bareStartOf(sections, this.end);
     const isWhole = this.form === BodyForm.whole;
     const copied = this.end - bareStart;
     const start = this.reserve(
-      MESSAGE_HEADER_BYTES + this.systemRoom() + addedRoom(added) + 2 + address.length + 1 + copied * (isWhole ? 2 : 1),
+      MESSAGE_HEADER_BYTES +
+        this.systemRoom() +
+        addedRoom(added) +
+        2 +
+        address.length +
+        FORM_BYTES_MAX +
+        copied * (isWhole ? 2 : 1),
     );
     const target = this.arena;
     const systemStart = start + MESSAGE_HEADER_BYTES;
@@ -122,7 +131,8 @@ export class InboundTranslator {
     target[at++] = address.length & 0xff;
     for (let i = 0; i < address.length; i++) target[at++] = address[i]!;
     const envelopeStart = at;
-    target[at++] = formByte(this.form, hints.durable);
+    target[at++] = formByte(this.form, hints.durable, messageFormat);
+    at = writeFormat(target, at, messageFormat);
     at += this.buffer.copy(target, at, bareStart, this.end);
     const envelopeEnd = isWhole ? at : at - (this.end - bodyStart);
     if (isWhole) at = this.writeContent(target, at);

@@ -32,6 +32,8 @@ export interface MessageFacts {
   absoluteExpiryTime?: string | undefined;
   creationTime?: string | undefined;
   groupSequence?: number | undefined;
+  /** Where it is not 0. */
+  messageFormat?: number | undefined;
   replyToGroupId?: string | undefined;
   /** Texts that were there and empty, which in the core is the same as not there. */
   empty?: readonly string[] | undefined;
@@ -84,7 +86,10 @@ export function parseFacts(text: string | undefined): MessageFacts | undefined {
   if (parsed === undefined) return undefined;
   const facts: MessageFacts = {};
   for (const name of TEXT_FACTS) facts[name] = textOrNone(parsed[name]);
-  if (isUint32(parsed['groupSequence'])) facts.groupSequence = parsed['groupSequence'];
+  for (const name of ['groupSequence', 'messageFormat'] as const) {
+    const number = parsed[name];
+    if (isUint32(number)) facts[name] = number;
+  }
   const { body, empty } = parsed;
   if (BODY_WORDS.includes(body) || (Array.isArray(body) && body.every(isUint32))) facts.body = body as BodyFact;
   if (Array.isArray(empty)) facts.empty = empty.filter((name) => typeof name === 'string');

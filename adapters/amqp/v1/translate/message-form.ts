@@ -3,7 +3,7 @@ import type { Message } from '../../../../core/model/message.ts';
 
 /**
  * How an AMQP 1.0 message is kept in a core message. The envelope is one byte, the form with what has to be known of the
- * header, and behind it the sections from the message annotations on, as they came. In every form but `whole` they end with
+ * header, where the message has another format than 0 that in four bytes, and behind it the sections from the message annotations on, as they came. In every form but `whole` they end with
  * the constructor and length of the body, and the body of the core message is their continuation: the bytes behind the first
  * are then the bare message with its annotations, in one piece.
  */
@@ -26,13 +26,33 @@ export type BodyForm = (typeof BodyForm)[keyof typeof BodyForm];
 const FORM_MASK = 0b111;
 const NOT_DURABLE = 0b1000;
 const DURABLE = 0b1_0000;
+const HAS_FORMAT = 0b10_0000;
+const FORMAT_BYTES = 4;
+/** In front of the sections. */
+export const FORM_BYTES_MAX = 1 + FORMAT_BYTES;
 
 /** What header.durable said; a peer that leaves it out is not one that says false. */
 export type Durable = boolean | undefined;
 
-export function formByte(form: BodyForm, durable: Durable): number {
-  if (durable === undefined) return form;
-  return form | (durable ? DURABLE : NOT_DURABLE);
+export function formByte(form: BodyForm, durable: Durable, messageFormat: number): number {
+  const bits = messageFormat === 0 ? form : form | HAS_FORMAT;
+  if (durable === undefined) return bits;
+  return bits | (durable ? DURABLE : NOT_DURABLE);
+}
+
+/** Behind the form byte: nothing for format 0. @returns where the sections begin */
+export function writeFormat(target: Buffer, at: number, messageFormat: number): number {
+  return messageFormat === 0 ? at : target.writeUInt32BE(messageFormat, at);
+}
+
+/** @param at where the envelope begins */
+export function messageFormatOf(buffer: Buffer, at: number): number {
+  return (buffer[at]! & HAS_FORMAT) === 0 ? 0 : buffer.readUInt32BE(at + 1);
+}
+
+/** Where the sections begin in the envelope at `at`. */
+export function sectionsStart(buffer: Buffer, at: number): number {
+  return (buffer[at]! & HAS_FORMAT) === 0 ? at + 1 : at + 1 + FORMAT_BYTES;
 }
 
 export function bodyFormOf(byte: number): BodyForm {

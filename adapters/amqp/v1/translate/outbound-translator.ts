@@ -1,18 +1,19 @@
 import { EnvelopeProtocol } from '../../../../core/model/message-layout.ts';
 import type { Message, StoredMessage } from '../../../../core/model/message.ts';
-import { deadLetterOf, type MessageView } from '../../../../core/model/message-view.ts';
+import type { MessageView } from '../../../../core/model/message-view.ts';
 import { isDeadLetterTopic } from '../../../../core/model/names.ts';
 import { writeUint32 } from '../codec/bytes.ts';
 import { Code } from '../codec/constructors.ts';
 import { Descriptor } from '../codec/descriptors.ts';
 import type { AmqpMap } from '../codec/performatives.ts';
+import { symbolValue } from '../codec/plain-values.ts';
 import { Reader } from '../codec/reader.ts';
-import type { AmqpValue } from '../codec/values.ts';
 import { Writer } from '../codec/writer.ts';
 import type { ValuePair } from './envelope-sections.ts';
+import { deathAnnotations } from './dead-letters.ts';
 import { foreignMessage, type ForeignMessage } from './foreign-message.ts';
 import { isPlainForeign, plainForeign } from './foreign-plain.ts';
-import { Annotation, BodyForm, bodyFormOf, durableOf, type Durable } from './message-form.ts';
+import { BodyForm, bodyFormOf, durableOf, messageFormatOf, sectionsStart, type Durable } from './message-form.ts';
 import { addressAnnotations, writeSection } from './sections-out.ts';
 
 const HEADER_BYTES_MAX = 32;
@@ -31,6 +32,7 @@ export class OutboundTranslator {
   buffer: Buffer = NOTHING;
   start = 0;
   end = 0;
+  messageFormat = 0;
   private readonly header = this.head;
   private readonly view: (message: Message) => MessageView;
   private readonly topicOf: (address: string) => string;
@@ -59,7 +61,8 @@ export class OutboundTranslator {
       const form = message.buffer[message.addressEnd]!;
       durable = durableOf(form);
       this.buffer = message.buffer;
-      this.start = message.addressEnd + 1;
+      this.start = sectionsStart(message.buffer, message.addressEnd);
+      this.messageFormat = messageFormatOf(message.buffer, message.addressEnd);
       this.end = bodyFormOf(form) === BodyForm.whole ? message.envelopeEnd : message.end;
       if (!message.isAddressDerived) deliveryAnnotations = this.addressAnnotation(message);
     } else {
@@ -67,6 +70,7 @@ export class OutboundTranslator {
       deliveryAnnotations = foreign.deliveryAnnotations;
       durable = message.qos > 0;
       this.buffer = foreign.bytes;
+      this.messageFormat = foreign.messageFormat;
       this.start = 0;
       this.end = foreign.bytes.length;
     }
@@ -167,6 +171,10 @@ function writeHeader(
   return at;
 }
 
+function withDeath(message: StoredMessage, annotations: AmqpMap = NO_ANNOTATIONS): AmqpMap {
+  return new Map([...deathAnnotations(message), ...annotations]);
+}
+
 /** The new value counts, at the old place. */
 function mergedAnnotations(stored: readonly ValuePair[], added: AmqpMap): readonly ValuePair[] {
   const left = new Map(added);
@@ -177,27 +185,6 @@ function mergedAnnotations(stored: readonly ValuePair[], added: AmqpMap): readon
     left.delete(name!);
     return [key, replaced];
   });
-  for (const [name, value] of left) merged.push([{ type: 'symbol', value: name }, value]);
+  for (const [name, value] of left) merged.push([symbolValue(name), value]);
   return merged;
-}
-
-/** With where the message was given up, as RabbitMQ tells it: an array of maps, the latest first. */
-function withDeath(message: StoredMessage, annotations: AmqpMap = NO_ANNOTATIONS): AmqpMap {
-  const dead = deadLetterOf(message);
-  if (dead === undefined) return annotations;
-  const { topic, messageId, reason, description } = dead;
-  const death: [string, string][] = [
-    ['topic', topic],
-    ['message-id', messageId],
-  ];
-  if (reason !== undefined) death.push(['reason', reason]);
-  if (description !== undefined) death.push(['description', description]);
-  const map: AmqpValue = {
-    type: 'map',
-    value: death.map(([key, text]) => [
-      { type: 'string', value: key },
-      { type: 'string', value: text },
-    ]),
-  };
-  return new Map([[Annotation.deaths, { type: 'array', value: [map], elementType: 'map' }], ...annotations]);
 }

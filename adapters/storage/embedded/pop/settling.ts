@@ -64,8 +64,10 @@ export class Settling {
     const { action } = settlement;
     if (action.kind === 'deadLetter') {
       const message = dead?.get(settlement.receipt);
-      if (message !== undefined)
-        this.sendDeadLetter(group, deadLetterCopy(message, action.reason, action.description), at);
+      const { reason, description, details } = action;
+      if (message !== undefined) {
+        this.sendDeadLetter(group, deadLetterCopy(message, reason, description, details), at);
+      }
     }
     const entry = settleEntry(settlement, group, parts, at);
     const epoch = this.journal.settle(entry);
