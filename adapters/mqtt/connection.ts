@@ -294,8 +294,9 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.decoder.pause();
     work
       .then(() => {
-        if (!this.gate.has('stopped')) this.decoder.resume();
+        // Before what was held back, which may have to wait again.
         this.gate.release('waiting');
+        if (!this.gate.has('stopped')) this.decoder.resume();
       })
       .catch((error: unknown) => this.failed(error));
   }

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import type { Packet, PublishPacket } from '../../adapters/mqtt/codec/packet.ts';
 import { openEmbeddedEngine, openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import type { MqttOptions } from '../../adapters/mqtt/options.ts';
-import { puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer, type MqttServer } from '../helpers/mqtt-server.ts';
 
 const MIB = 1024 * 1024;
@@ -185,3 +185,49 @@ t.test(
     second.destroy();
   },
 );
+
+t.test('a client that sends on while packets have to wait is not read', async (t) => {
+  const opened = openMemoryEngine(64 * MIB);
+  const server = await startMqttServer({}, [], { engine: opened });
+  t.teardown(() => server.close());
+  const saves: (() => void)[] = [];
+  const put = opened.meta.put.bind(opened.meta);
+  const client = await RawMqttClient.connected(server.port, 5, kept('hasty'));
+  const other = await RawMqttClient.connected(server.port);
+  await other.publish('b', 'so that the topic is there');
+  let saving = (): void => {};
+  opened.meta.put = async (...change) => {
+    await new Promise<void>((save) => {
+      saves.push(save);
+      saving();
+    });
+    return put(...change);
+  };
+  /** Resolves when that many subscriptions have come to the store. */
+  const waiting = async (count: number): Promise<void> => {
+    while (saves.length < count) await new Promise<void>((resolve) => (saving = resolve));
+  };
+  const subscribe = (packetIdentifier: number): Packet => {
+    const subscriptions = [{ ...PLAIN_SUBSCRIPTION, topicFilter: `a/${packetIdentifier}`, qos: 1 as const }];
+    return { type: 'subscribe', packetIdentifier, subscriptions };
+  };
+  client.send(subscribe(1), subscribe(2), subscribe(3));
+  const flood = 32;
+  const padding = 'x'.repeat(MIB);
+  for (let i = 0; i < flood; i++) client.send(publishPacket('b', padding));
+  const before = server.metrics.bytesReceived;
+  for (const packetIdentifier of [1, 2, 3]) {
+    await waiting(packetIdentifier);
+    // Each is a turn in which what has come could be read.
+    for (let turn = 0; turn < 300; turn++) await other.fence();
+    const bytes = server.metrics.bytesReceived - before;
+    t.ok(bytes < MIB, `while SUBSCRIBE ${packetIdentifier} waits, ${bytes} bytes are read`);
+    saves[packetIdentifier - 1]!();
+    t.match(await client.next('suback'), { packetIdentifier, reasonCodes: [1] });
+  }
+  t.same(await client.fence(), [], 'and then everything');
+  t.ok(server.metrics.bytesReceived - before > flood * MIB);
+  client.destroy();
+  other.destroy();
+  opened.meta.put = put;
+});
