@@ -68,9 +68,8 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   private connectPacket: ConnectPacket | undefined;
   private packetBytesMax = Infinity;
   private readonly pace: PublishPace | undefined;
-  /** In the chunk that is being read. */
+  /** Since the pace was looked at: what was held back counts with the chunk that comes behind it. */
   private published = 0;
-  private received = 0;
   /** 0: no limit. */
   private idleMsMax: number;
   private lastReceivedAt: number;
@@ -124,13 +123,14 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   onPublish(publish: PublishView): void {
     this.published++;
-    this.received++;
+    this.context.metrics.publishReceived++;
+    this.context.metrics.messagesReceived++;
     if (this.connected === undefined) this.faulty('PUBLISH comes before CONNACK');
     else this.connected.inbound.publish(publish);
   }
 
   onAcknowledgement(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
-    this.received++;
+    this.context.metrics.messagesReceived++;
     if (this.connected === undefined) return this.faulty('an acknowledgement comes before CONNACK');
     const { inbound, outbound } = this.connected;
     if (type === PacketType.pubrel) inbound.release(packetIdentifier);
@@ -138,7 +138,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   onPacket(packet: Packet): void {
-    this.received++;
+    this.context.metrics.messagesReceived++;
     if (packet.type === 'connect') this.inOrder(this.connect(packet));
     else if (packet.type === 'auth') this.onAuth(packet);
     else if (this.connected !== undefined) this.serve(packet, this.connected);
@@ -246,16 +246,13 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     context.readClock();
     this.lastReceivedAt = context.nowMs;
     context.metrics.bytesReceived += chunk.length;
-    this.published = 0;
-    this.received = 0;
     try {
       this.decoder.push(chunk);
     } catch (error) {
       this.failed(error);
     }
-    context.metrics.publishReceived += this.published;
-    context.metrics.messagesReceived += this.received;
     if (this.pace !== undefined) this.keepPace(this.pace.take(this.published, chunk.length, context.nowMs));
+    this.published = 0;
   }
 
   private keepPace(waitMs: number): void {

@@ -52,6 +52,10 @@ async function publishBatch(publisher: RawMqttClient, topic: string, from: numbe
   await publisher.many('puback', BATCH);
 }
 
+function subscribePacket(packetIdentifier: number, topicFilter: string): Packet {
+  return { type: 'subscribe', packetIdentifier, subscriptions: [{ ...PLAIN_SUBSCRIPTION, topicFilter, qos: 1 }] };
+}
+
 function numberOf({ payload }: PublishPacket): number {
   return Number.parseInt(payload.toString('latin1', 0, 10), 10);
 }
@@ -194,7 +198,7 @@ t.test('a client that sends on while packets have to wait is not read', async (t
   const put = opened.meta.put.bind(opened.meta);
   const client = await RawMqttClient.connected(server.port, 5, kept('hasty'));
   const other = await RawMqttClient.connected(server.port);
-  await other.publish('b', 'so that the topic is there');
+  await other.publish('d', 'so that the topic is there');
   let saving = (): void => {};
   opened.meta.put = async (...change) => {
     await new Promise<void>((save) => {
@@ -207,14 +211,10 @@ t.test('a client that sends on while packets have to wait is not read', async (t
   const waiting = async (count: number): Promise<void> => {
     while (saves.length < count) await new Promise<void>((resolve) => (saving = resolve));
   };
-  const subscribe = (packetIdentifier: number): Packet => {
-    const subscriptions = [{ ...PLAIN_SUBSCRIPTION, topicFilter: `a/${packetIdentifier}`, qos: 1 as const }];
-    return { type: 'subscribe', packetIdentifier, subscriptions };
-  };
-  client.send(subscribe(1), subscribe(2), subscribe(3));
+  client.send(subscribePacket(1, 'a'), subscribePacket(2, 'b'), subscribePacket(3, 'c'));
   const flood = 32;
   const padding = 'x'.repeat(MIB);
-  for (let i = 0; i < flood; i++) client.send(publishPacket('b', padding));
+  for (let i = 0; i < flood; i++) client.send(publishPacket('d', padding));
   const before = server.metrics.bytesReceived;
   for (const packetIdentifier of [1, 2, 3]) {
     await waiting(packetIdentifier);
@@ -230,4 +230,18 @@ t.test('a client that sends on while packets have to wait is not read', async (t
   client.destroy();
   other.destroy();
   opened.meta.put = put;
+});
+
+t.test('what waited behind a SUBSCRIBE counts as published', async (t) => {
+  const server = await startMqttServer({ publishRateMax: 10 });
+  t.teardown(() => server.close());
+  const client = await RawMqttClient.connected(server.port);
+  const before = server.metrics.publishReceived;
+  const publishes = Array.from({ length: 20 }, () => publishPacket('a', 'x'));
+  client.send(subscribePacket(1, 'b'), ...publishes);
+  t.match(await client.next('suback'), { packetIdentifier: 1 });
+  t.same(await client.fence(), []);
+  t.equal(server.metrics.publishReceived - before, publishes.length);
+  t.equal(server.metrics.slowedDown, 1, 'and the client is read more slowly');
+  client.destroy();
 });
