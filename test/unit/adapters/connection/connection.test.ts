@@ -3,6 +3,7 @@ import { Connections, type Tracked } from '../../../../adapters/connection/conne
 import { Output } from '../../../../adapters/connection/output.ts';
 import { ReadGate, type Pausable } from '../../../../adapters/connection/read-gate.ts';
 import { Turn } from '../../../../adapters/connection/turn.ts';
+import { deferred } from '../../../helpers/deferred.ts';
 import { ManualClock, settled } from '../../../helpers/manual-clock.ts';
 import { streamPair, type StreamEnd } from '../../../helpers/stream-pair.ts';
 
@@ -101,17 +102,16 @@ t.test('ReadGate', async (t) => {
   await t.test('a packet that was held back may hold back those behind it', async (t) => {
     const { gate, decoder, isRead } = start();
     const done: string[] = [];
-    let finish!: () => void;
+    const second = deferred<string>();
     gate.holdFor(Promise.resolve('first'), (result) => done.push(result), unexpected);
     decoder.onResume = () => {
       decoder.onResume = () => {};
-      const second = new Promise<string>((resolve) => (finish = () => resolve('second')));
-      gate.holdFor(second, (result) => done.push(result), unexpected);
+      gate.holdFor(second.promise, (result) => done.push(result), unexpected);
     };
     t.equal(await isRead(), false);
     t.same(done, ['first']);
     t.same(decoder.calls, ['pause', 'resume', 'pause']);
-    finish();
+    second.resolve('second');
     await settled();
     t.equal(await isRead(), true);
     t.same(done, ['first', 'second']);
@@ -212,13 +212,12 @@ t.test('Connections', async (t) => {
   await t.test('shutdown: answers, good-byes, the end of each', async (t) => {
     const { clock, connections, trackers } = start(2);
     connections.watchIdle();
-    let answer!: () => void;
-    const answered = new Promise<void>((resolve) => (answer = resolve));
+    const answered = deferred<void>();
     let isDown = false;
-    const down = connections.shutdown(1_000, answered, dismiss).then(() => (isDown = true));
+    const down = connections.shutdown(1_000, answered.promise, dismiss).then(() => (isDown = true));
     await clock.advance(500);
     for (const { calls } of trackers) t.same(calls, ['stop'], 'and is not looked at any more');
-    answer();
+    answered.resolve();
     await settled();
     for (const tracker of trackers) {
       t.same(tracker.calls, ['stop', 'dismiss']);
