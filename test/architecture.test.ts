@@ -9,6 +9,8 @@ const FOLDERS = ['core', 'adapters', 'gateway'];
 const FILE_LINES_MAX = 500;
 /** I/O is the business of adapters and the gateway. */
 const CORE_FORBIDDEN = /^node:(net|tls|http|https|http2|fs|dgram|child_process|worker_threads)(\/|$)/;
+/** What protocol adapters share: theirs alone. */
+const SHARED = 'adapters/connection';
 const GENERATED = 'adapters/grpc/proto/generated/';
 
 interface SourceFile {
@@ -45,6 +47,10 @@ function adapterOf(path: string): string {
   return parts.slice(0, parts[1] === 'storage' || parts[1] === 'amqp' ? 3 : 2).join('/');
 }
 
+function isProtocolAdapter(path: string): boolean {
+  return path.startsWith('adapters/') && !path.startsWith('adapters/storage/');
+}
+
 /** Why the import is not allowed; undefined when it is. */
 function violation(path: string, imported: string): string | undefined {
   const isLocal = FOLDERS.some((folder) => imported.startsWith(`${folder}/`));
@@ -58,14 +64,17 @@ function violation(path: string, imported: string): string | undefined {
       return 'core/ports sees the model';
     return within('core') ? undefined : 'the core sees only the core';
   }
+  if (within(SHARED) && !isProtocolAdapter(path)) return `${SHARED} is for protocol adapters`;
   if (!path.startsWith('adapters/') || !isLocal) {
     const codec = /^adapters\/.*\/codec\//.test(path);
     return codec && !isLocal && !imported.startsWith('node:') ? 'a codec uses no library' : undefined;
   }
   const codec = /^(adapters\/.*\/codec)\//.exec(path);
   if (codec !== null) return within(codec[1]!) ? undefined : 'a codec sees only itself';
-  const allowed = [adapterOf(path), 'core/model', 'core/ports'].some(within) || imported === 'core/broker.ts';
-  return allowed ? undefined : 'an adapter sees its own folder, core/model, core/ports and core/broker.ts';
+  if ([adapterOf(path), 'core/model', 'core/ports'].some(within)) return undefined;
+  if (path.startsWith(`${SHARED}/`)) return `${SHARED} sees itself, core/model and core/ports`;
+  const allowed = within(SHARED) || imported === 'core/broker.ts';
+  return allowed ? undefined : `an adapter sees its own folder, ${SHARED}, core/model, core/ports and core/broker.ts`;
 }
 
 function violations(files: readonly SourceFile[]): string[] {
@@ -122,9 +131,14 @@ t.test('planted violations are found', async (t) => {
     planted('adapters/grpc/c.ts', "import type { X } from '../../core/messaging/topics.ts';"),
     planted('adapters/mqtt/codec/a.ts', "import { x } from '../../../core/model/limits.ts';"),
     planted('adapters/storage/embedded/a.ts', "const x = await import('../jetstream/engine.ts');"),
+    planted('adapters/storage/embedded/b.ts', "import { x } from '../../connection/turn.ts';"),
+    planted('adapters/connection/a.ts', "import { x } from '../mqtt/inbound.ts';"),
+    planted('adapters/connection/b.ts', "import type { Broker } from '../../core/broker.ts';"),
+    planted('gateway/b.ts', "import type { X } from '../adapters/connection/transport.ts';"),
     planted('gateway/a.ts', "import { x } from '../test/helpers/random.ts';"),
   ];
   t.equal(violations(bad).length, bad.length, violations(bad).join('\n'));
+  t.same(violations([planted('adapters/amqp/v1/a.ts', "import { x } from '../../connection/turn.ts';")]), []);
   const a = planted('core/a.ts', "import { b } from './b.ts';");
   const b = planted('core/b.ts', "import { a } from './a.ts';");
   t.equal(cycles([a, b]).length, 1);

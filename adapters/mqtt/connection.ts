@@ -1,6 +1,9 @@
 import type { ClientSession, Will } from '../../core/broker.ts';
 import { BrokerError } from '../../core/model/broker-error.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
+import { ReadGate } from '../connection/read-gate.ts';
+import type { ByteStream } from '../connection/transport.ts';
+import type { Dirty, Ready } from '../connection/turn.ts';
 import { CodecError } from './codec/codec-error.ts';
 import { Decoder, type PacketHandler, type PublishView } from './codec/decoder.ts';
 import { ACKNOWLEDGEMENT_BYTES_MAX, encodeAcknowledgement, encodePacketInto, packetLength } from './codec/encoder.ts';
@@ -22,19 +25,24 @@ import { Login, type LoginStep } from './login.ts';
 import type { MqttContext } from './mqtt-context.ts';
 import type { MqttOptions } from './options.ts';
 import { Outbound, type Link } from './outbound.ts';
-import { Output } from './output.ts';
-import { ReadGate } from './read-gate.ts';
+import { PublishOutput } from './publish-output.ts';
 import { REASON_OF } from './reasons.ts';
 import { agree, connack, grantedExpiryMs, refusal, willOf, type Agreement } from './session/connect.ts';
 import { MqttSession } from './session/mqtt-session.ts';
 import { PublishPace } from './session/publish-pace.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { willMessage } from './translate.ts';
-import type { ByteStream, Transport } from './transport.ts';
-import type { Served } from './turn.ts';
+import type { MqttTransport } from './transport.ts';
 
 /** How long a peer may take to close its side after ours is closed. */
 const LINGER_MS = 5_000;
+
+/** Why nothing is read from a client for now. */
+type HoldReason =
+  /** More messages are on their way into the store than were agreed on. */
+  | 'full'
+  /** The client published faster than it may. */
+  | 'paced';
 
 type Phase = 'new' | 'connected' | 'closing' | 'closed';
 
@@ -48,14 +56,14 @@ interface Connected {
 }
 
 /** One MQTT client: owns its socket, keeps the order of what has to be awaited, and knows who it is. */
-export class Connection implements PacketHandler, Link, Receiver, Served {
+export class Connection implements PacketHandler, Link, Receiver, Ready, Dirty {
   clientIdentifier = '';
   version: ProtocolVersion = 4;
-  readonly output: Output;
+  readonly output: PublishOutput;
   /** The socket has more to write than it should: nothing is read from the store until it drains. */
   isBlocked = false;
   private readonly context: MqttContext;
-  private readonly transport: Transport;
+  private readonly transport: MqttTransport;
   private readonly socket: ByteStream;
   private readonly options: MqttOptions;
   private readonly decoder: Decoder;
@@ -68,29 +76,28 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   private connectPacket: ConnectPacket | undefined;
   private packetBytesMax = Infinity;
   private readonly pace: PublishPace | undefined;
-  /** In the chunk that is being read. */
+  /** Since the pace was looked at: what was held back counts with the chunk that comes behind it. */
   private published = 0;
-  private received = 0;
   /** 0: no limit. */
   private idleMsMax: number;
   private lastReceivedAt: number;
-  private readonly gate: ReadGate;
+  private readonly gate: ReadGate<HoldReason>;
   /** The client said good-bye: its will is not published [MQTT-3.14.4-3]. */
   private isFarewell = false;
   private hasLeft = false;
   private isReady = false;
   private isDirty = false;
 
-  constructor(context: MqttContext, transport: Transport) {
+  constructor(context: MqttContext, transport: MqttTransport) {
     const { stream: socket, options = context.options } = transport;
     this.context = context;
     this.transport = transport;
     this.socket = socket;
     this.options = options;
-    this.output = new Output(socket);
-    this.gate = new ReadGate(socket);
+    this.output = new PublishOutput(socket);
     this.login = new Login(context.broker);
     this.decoder = new Decoder(this, { packetBytesMax: options.connectPacketBytesMax });
+    this.gate = new ReadGate(socket, this.decoder);
     this.idleMsMax = options.connectTimeoutMs;
     this.lastReceivedAt = context.nowMs;
     this.pace = PublishPace.of(options, context.nowMs);
@@ -124,13 +131,14 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   onPublish(publish: PublishView): void {
     this.published++;
-    this.received++;
+    this.context.metrics.publishReceived++;
+    this.context.metrics.messagesReceived++;
     if (this.connected === undefined) this.faulty('PUBLISH comes before CONNACK');
     else this.connected.inbound.publish(publish);
   }
 
   onAcknowledgement(type: AcknowledgementType, packetIdentifier: number, reasonCode: number): void {
-    this.received++;
+    this.context.metrics.messagesReceived++;
     if (this.connected === undefined) return this.faulty('an acknowledgement comes before CONNACK');
     const { inbound, outbound } = this.connected;
     if (type === PacketType.pubrel) inbound.release(packetIdentifier);
@@ -138,7 +146,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   onPacket(packet: Packet): void {
-    this.received++;
+    this.context.metrics.messagesReceived++;
     if (packet.type === 'connect') this.inOrder(this.connect(packet));
     else if (packet.type === 'auth') this.onAuth(packet);
     else if (this.connected !== undefined) this.serve(packet, this.connected);
@@ -150,15 +158,15 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   private serve(packet: Packet, { subscriptions, inbound, outbound }: Connected): void {
     switch (packet.type) {
       case 'subscribe': {
-        const subscribed = subscriptions.subscribe(packet, this.version).then((suback) => {
+        const subscribed = subscriptions.subscribe(packet, this.version);
+        return this.inOrder(subscribed, (suback) => {
           inbound.named = outbound.matching.hasNoLocal;
           this.write(suback);
           subscriptions.deliverRetained();
         });
-        return this.inOrder(subscribed);
       }
       case 'unsubscribe':
-        return this.inOrder(subscriptions.unsubscribe(packet).then((unsuback) => this.write(unsuback)));
+        return this.inOrder(subscriptions.unsubscribe(packet), (unsuback) => this.write(unsuback));
       case 'pingreq':
         return this.write({ type: 'pingresp' });
       case 'disconnect':
@@ -221,8 +229,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   /** Takes nothing more in; what was taken in is still acknowledged. */
   stopReading(): void {
-    this.gate.hold('stopped');
-    this.decoder.pause();
+    this.gate.stop();
   }
 
   destroy(): void {
@@ -243,19 +250,16 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
 
   private receive(chunk: Buffer): void {
     const { context } = this;
-    context.readClock();
+    context.connections.readClock();
     this.lastReceivedAt = context.nowMs;
     context.metrics.bytesReceived += chunk.length;
-    this.published = 0;
-    this.received = 0;
     try {
       this.decoder.push(chunk);
     } catch (error) {
       this.failed(error);
     }
-    context.metrics.publishReceived += this.published;
-    context.metrics.messagesReceived += this.received;
     if (this.pace !== undefined) this.keepPace(this.pace.take(this.published, chunk.length, context.nowMs));
+    this.published = 0;
   }
 
   private keepPace(waitMs: number): void {
@@ -289,15 +293,8 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
   }
 
   /** Holds back the packets behind one that has to wait for the core. */
-  private inOrder(work: Promise<void>): void {
-    this.gate.hold('waiting');
-    this.decoder.pause();
-    work
-      .then(() => {
-        if (!this.gate.has('stopped')) this.decoder.resume();
-        this.gate.release('waiting');
-      })
-      .catch((error: unknown) => this.failed(error));
+  private inOrder<T>(work: Promise<T>, proceed: (result: T) => void = () => {}): void {
+    this.gate.holdFor(work, proceed, (error) => this.failed(error));
   }
 
   private async connect(packet: ConnectPacket): Promise<void> {
@@ -476,7 +473,7 @@ export class Connection implements PacketHandler, Link, Receiver, Served {
     this.phase = 'closed';
     this.decoder.close();
     this.leave();
-    this.context.remove(this);
+    this.context.connections.remove(this);
   }
 
   private leave(): void {

@@ -6,7 +6,7 @@ import { PacketType, type AcknowledgementType } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext, PublishTarget } from './mqtt-context.ts';
 import { extended, type RouteAddition } from './route-addition.ts';
-import type { Publisher } from './turn.ts';
+import type { Publisher } from './publish-turn.ts';
 import type { Answerer, MqttSession } from './session/mqtt-session.ts';
 import { InboundAliases } from './session/topic-aliases.ts';
 

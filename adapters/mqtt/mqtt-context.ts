@@ -4,16 +4,17 @@ import type { Message } from '../../core/model/message.ts';
 import { REPLY_QUEUE_PREFIX, TEMPORARY_QUEUE_PREFIX } from '../../core/model/names.ts';
 import type { Principal } from '../../core/ports/authenticator.ts';
 import type { Logger } from '../../core/ports/logger.ts';
+import { Connections } from '../connection/connections.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { Connection } from './connection.ts';
 import { MqttMetrics } from './mqtt-metrics.ts';
 import type { MqttOptions } from './options.ts';
+import { PublishTurn } from './publish-turn.ts';
 import { REASON_OF } from './reasons.ts';
 import { isSysFilter, levelsOf } from './session/subscribe.ts';
 import { additionOf, parseDelayed, type RouteAddition } from './route-addition.ts';
 import { SysTopics } from './sys-topics.ts';
 import { InboundTranslator, OutboundTranslator } from './translate.ts';
-import { Turn } from './turn.ts';
 
 /** Where a topic name leads. */
 export interface PublishTarget {
@@ -28,6 +29,9 @@ export interface PublishTarget {
   readonly refusal: number;
 }
 
+/** How often silent connections are looked for; also the resolution of keep alive. */
+const IDLE_SCAN_MS = 1_000;
+
 /** Topic names whose target is kept ready. */
 const TARGETS_MAX = 100_000;
 
@@ -36,30 +40,31 @@ export class MqttContext {
   readonly broker: Broker;
   readonly options: MqttOptions;
   readonly log: Logger;
-  readonly turn: Turn;
+  readonly turn: PublishTurn;
   readonly translator = new InboundTranslator();
   readonly outbound: OutboundTranslator;
-  readonly connections = new Set<Connection>();
+  readonly connections: Connections<Connection>;
   readonly metrics = new MqttMetrics();
   readonly sys: SysTopics;
   /** The gateway goes down: wills are left to the next start. */
   isStopping = false;
-  /** The clock's time at the start of this turn of the event loop, or close to it. */
-  nowMs: number;
   private readonly clients = new Map<string, Connection>();
   private readonly targets = new Map<string, PublishTarget>();
   private assigned = 0;
   private connectionNumber = 0;
-  private onEmpty: (() => void) | undefined;
 
   constructor(broker: Broker, options: MqttOptions, log: Logger, version: string) {
     this.broker = broker;
     this.options = options;
     this.log = log;
-    this.turn = new Turn(broker, log, () => this.translator.recycle());
+    this.turn = new PublishTurn(broker, log, () => this.translator.recycle());
     this.outbound = new OutboundTranslator((message) => broker.view(message));
-    this.nowMs = broker.clock.now();
+    this.connections = new Connections(broker.clock, IDLE_SCAN_MS);
     this.sys = new SysTopics(this, version);
+  }
+
+  get nowMs(): number {
+    return this.connections.nowMs;
   }
 
   /** Makes the connection the owner of its client identifier; an older owner is told and closed [MQTT-3.1.4-3]. */
@@ -78,21 +83,6 @@ export class MqttContext {
   /** Whether some connection owns the client identifier. */
   isTaken(clientIdentifier: string): boolean {
     return this.clients.has(clientIdentifier);
-  }
-
-  remove(connection: Connection): void {
-    this.connections.delete(connection);
-    if (this.connections.size === 0) this.onEmpty?.();
-  }
-
-  /** Calls back as soon as there is no connection. */
-  whenEmpty(onEmpty: () => void): void {
-    this.onEmpty = onEmpty;
-    if (this.connections.size === 0) onEmpty();
-  }
-
-  readClock(): void {
-    this.nowMs = this.broker.clock.now();
   }
 
   /** What a subscriber gets at once: the retained messages, or what the gateway says of itself. */

@@ -5,7 +5,7 @@ import { encodePublish, publishLength } from './codec/encoder.ts';
 import { PacketType, type AcknowledgementType, type ProtocolVersion, type Qos } from './codec/packet.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import type { MqttContext } from './mqtt-context.ts';
-import type { Output } from './output.ts';
+import type { PublishOutput } from './publish-output.ts';
 import type { Agreement } from './session/connect.ts';
 import type { Feed } from './session/feed.ts';
 import { Phase, type Inflight, type InflightMessage } from './session/inflight.ts';
@@ -26,7 +26,7 @@ export interface Link {
   readonly isOpen: boolean;
   /** The socket has more to write than it should. */
   readonly isBlocked: boolean;
-  readonly output: Output;
+  readonly output: PublishOutput;
   becomeDirty(): void;
   /** `pull` is called in this turn. */
   becomeReady(): void;

@@ -1,34 +1,7 @@
+import type { Transport } from '../connection/transport.ts';
 import type { MqttOptions } from './options.ts';
 
-/** What a connection needs of whatever carries its bytes: TCP, TLS, a WebSocket. */
-export interface ByteStream {
-  /** Bytes handed over and not yet taken by the operating system. */
-  readonly writableLength: number;
-  /** @param written called when the stream has no more use for the chunk */
-  write(chunk: Buffer, written: () => void): boolean;
-  cork(): void;
-  uncork(): void;
-  pause(): unknown;
-  resume(): unknown;
-  /** Closes our side behind everything written so far. */
-  end(): unknown;
-  destroy(): unknown;
-  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
-  on(event: 'error', listener: (error: Error) => void): unknown;
-  on(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
-}
-
-/** A connection as the gateway hands it over, with what is known of it before its first packet. */
-export interface Transport {
-  readonly stream: ByteStream;
-  /** The client's, also behind a proxy that says it. */
-  readonly remoteAddress: string;
-  /** Those of the listener; without them, those of the adapter. */
-  readonly options?: MqttOptions | undefined;
-  /** From the client's verified certificate: who it is, whatever CONNECT says. */
-  readonly certificateUser?: string | undefined;
+export interface MqttTransport extends Transport<MqttOptions> {
   /** From the client's verified certificate: its client identifier, whatever CONNECT says. */
   readonly certificateClientIdentifier?: string | undefined;
-  /** Asked at CONNECT: why the listener has no room for the client. */
-  refusal?(): 'quotaExceeded' | 'connectionRateExceeded' | undefined;
 }

@@ -1,5 +1,5 @@
 import type { AmqpOptions } from '../../adapters/amqp/v1/options.ts';
-import type { Transport } from '../../adapters/amqp/v1/transport.ts';
+import type { AmqpTransport } from '../../adapters/amqp/v1/transport.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import type { AmqpListenerConfig, Config } from '../config/schema.ts';
 import type { ConnectionHandler } from './accepted.ts';
@@ -12,7 +12,7 @@ const FIRST_BYTES_MAX = 64 * 1024;
 
 /** Whoever speaks AMQP 1.0. */
 interface Adapter {
-  handleConnection(transport: Transport): void;
+  handleConnection(transport: AmqpTransport): void;
 }
 
 /** The AMQP listeners of the configuration. @throws Error naming the listener whose certificate cannot be used */

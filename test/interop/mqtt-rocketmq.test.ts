@@ -5,6 +5,7 @@ import { connectAsync, type IPublishPacket, type MqttClient } from 'mqtt';
 import type { MessageView } from 'rocketmq-client-nodejs';
 import t from 'tap';
 import { selfSignedCertificate } from '../../gateway/security/certificate.ts';
+import { deferred } from '../helpers/deferred.ts';
 
 const MESSAGES = 1000;
 const DEVICES = 10;
@@ -31,12 +32,6 @@ t.teardown(() => {
   // alive, and fails with nobody to handle it when the gateway goes away: so the gateway ends with the process.
   setTimeout(() => process.exit(), 500);
 });
-
-function until<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((r) => (resolve = r));
-  return { promise, resolve };
-}
 
 const device = (protocolVersion: 4 | 5): Promise<MqttClient> =>
   connectAsync(`mqtt://127.0.0.1:${mqttPort}`, { protocolVersion, reconnectPeriod: 0 });
@@ -72,7 +67,7 @@ t.test(
   { timeout: 100_000 },
   async (t) => {
     const pushed: MessageView[] = [];
-    const allPushed = until<void>();
+    const allPushed = deferred<void>();
     const push = new PushConsumer({
       ...base,
       consumerGroup: 'pushing',
@@ -143,7 +138,7 @@ for (const sslEnabled of [false, true]) {
     await producer.startup();
     const clients = [await device(4), await device(5)] as const;
     const deliveries: { topicName: string; text: string; packet: IPublishPacket }[][] = [[], []];
-    const both = until<void>();
+    const both = deferred<void>();
     clients.forEach((client, i) =>
       client.on('message', (topicName, payload, packet) => {
         deliveries[i]!.push({ topicName, text: payload.toString(), packet });

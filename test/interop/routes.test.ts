@@ -8,6 +8,7 @@ import {
   type MessageView,
 } from 'rocketmq-client-nodejs';
 import t from 'tap';
+import { deferred } from '../helpers/deferred.ts';
 import { startTestGateway } from '../helpers/gateway.ts';
 
 /** As the client's generated code has it, which it does not export. */
@@ -35,15 +36,9 @@ t.teardown(async () => {
 
 const device = () => connectAsync(`mqtt://127.0.0.1:${mqttPort}`, { protocolVersion: 5, reconnectPeriod: 0 });
 
-function until<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((r) => (resolve = r));
-  return { promise, resolve };
-}
-
 t.test('what a device publishes reaches a FIFO group in order per device', async (t) => {
   const received: MessageView[] = [];
-  const all = until<void>();
+  const all = deferred<void>();
   const consumer = new PushConsumer({
     ...base,
     consumerGroup: 'in-order',
@@ -86,7 +81,7 @@ t.test('what a device publishes reaches a FIFO group in order per device', async
 t.test('what a RocketMQ producer sends reaches the device its message group names', async (t) => {
   const client = await device();
   const got: string[] = [];
-  const both = until<void>();
+  const both = deferred<void>();
   client.on('message', (topicName, payload) => {
     got.push(`${topicName} ${payload.toString()}`);
     if (got.length === 2) both.resolve();

@@ -1,20 +1,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import type { Packet, PublishPacket } from '../../adapters/mqtt/codec/packet.ts';
 import { openEmbeddedEngine, openMemoryEngine } from '../../adapters/storage/embedded/open.ts';
 import type { MqttOptions } from '../../adapters/mqtt/options.ts';
-import { puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
+import { deferred } from '../helpers/deferred.ts';
+import { collectGarbage } from '../helpers/heap.ts';
+import { kept, PLAIN_SUBSCRIPTION, puback, publishPacket, RawMqttClient } from '../helpers/mqtt-client.ts';
 import { startMqttServer, type MqttServer } from '../helpers/mqtt-server.ts';
 
 const MIB = 1024 * 1024;
 const BATCH = 100;
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
 
 /** What cannot be collected, in bytes: server and clients together. */
 async function memory(): Promise<number> {
@@ -39,10 +36,6 @@ async function start(t: Test, options: Partial<MqttOptions> = {}): Promise<MqttS
   return server;
 }
 
-function kept(clientIdentifier: string) {
-  return { clientIdentifier, cleanStart: false, properties: { sessionExpiryIntervalS: 3600 } };
-}
-
 /** Publishes a batch at QoS 1, and waits until it is stored. */
 async function publishBatch(publisher: RawMqttClient, topic: string, from: number, padding: string): Promise<void> {
   const packets = Array.from({ length: BATCH }, (_, i) =>
@@ -50,6 +43,10 @@ async function publishBatch(publisher: RawMqttClient, topic: string, from: numbe
   );
   publisher.send(...packets);
   await publisher.many('puback', BATCH);
+}
+
+function subscribePacket(packetIdentifier: number, topicFilter: string): Packet {
+  return { type: 'subscribe', packetIdentifier, subscriptions: [{ ...PLAIN_SUBSCRIPTION, topicFilter, qos: 1 }] };
 }
 
 function numberOf({ payload }: PublishPacket): number {
@@ -79,7 +76,7 @@ t.test('a subscriber that stops reading delays nobody and costs no memory', asyn
     return client;
   };
   const [healthy0, healthy1] = [await connect(0), await connect(1)];
-  const [frozen0, frozen1] = [await connect(0), await connect(1, kept('frozen'))];
+  const [frozen0, frozen1] = [await connect(0), await connect(1, kept(5, 'frozen'))];
   frozen0.socket.pause();
   frozen1.socket.pause();
   const publisher = await RawMqttClient.connected(server.port);
@@ -122,7 +119,7 @@ t.test('200 sessions that are away share what waits for them', async (t) => {
   const [sessions, messages] = [200, 5_000];
   const server = await start(t);
   for (let i = 0; i < sessions; i++) {
-    const client = await RawMqttClient.connected(server.port, 5, kept(`away-${i}`));
+    const client = await RawMqttClient.connected(server.port, 5, kept(5, `away-${i}`));
     await client.subscribe(1, 'news');
     client.send({ type: 'disconnect', reasonCode: 0 });
     await client.rest();
@@ -139,7 +136,7 @@ t.test('200 sessions that are away share what waits for them', async (t) => {
   let faults = 0;
   for (let i = 0; i < sessions; i += 20) {
     const drained = Array.from({ length: 20 }, async (_, j) => {
-      const client = await RawMqttClient.connected(server.port, 5, kept(`away-${i + j}`));
+      const client = await RawMqttClient.connected(server.port, 5, kept(5, `away-${i + j}`));
       const wrong = await takeInOrder(client, 0, messages);
       const rest = await client.fence();
       client.destroy();
@@ -160,7 +157,7 @@ t.test(
     t.teardown(() => server.close());
     let store!: () => void;
     const send = opened.engine.send.bind(opened.engine);
-    const connect = () => RawMqttClient.connected(server.port, 5, kept('publisher'));
+    const connect = () => RawMqttClient.connected(server.port, 5, kept(5, 'publisher'));
     const first = await connect();
     await first.publish('a', 'so that the topic is there');
     const reached = new Promise<void>((resolve) => {
@@ -185,3 +182,53 @@ t.test(
     second.destroy();
   },
 );
+
+t.test('a client that sends on while packets have to wait is not read', async (t) => {
+  const opened = openMemoryEngine(64 * MIB);
+  const server = await startMqttServer({}, [], { engine: opened });
+  t.teardown(() => server.close());
+  const client = await RawMqttClient.connected(server.port, 5, kept(5, 'hasty'));
+  const other = await RawMqttClient.connected(server.port);
+  await other.publish('d', 'so that the topic is there');
+  const saves = [1, 2, 3].map(() => ({ reached: deferred<void>(), isSaved: deferred<void>() }));
+  const put = opened.meta.put.bind(opened.meta);
+  let saving = 0;
+  opened.meta.put = async (...change) => {
+    const save = saves[saving++];
+    save?.reached.resolve();
+    await save?.isSaved.promise;
+    return put(...change);
+  };
+  client.send(subscribePacket(1, 'a'), subscribePacket(2, 'b'), subscribePacket(3, 'c'));
+  const flood = 32;
+  const padding = 'x'.repeat(MIB);
+  for (let i = 0; i < flood; i++) client.send(publishPacket('d', padding));
+  const before = server.metrics.bytesReceived;
+  for (const [i, { reached, isSaved }] of saves.entries()) {
+    await reached.promise;
+    // Each is a turn in which what has come could be read.
+    for (let turn = 0; turn < 300; turn++) await other.fence();
+    const bytes = server.metrics.bytesReceived - before;
+    t.ok(bytes < MIB, `while SUBSCRIBE ${i + 1} waits, ${bytes} bytes are read`);
+    isSaved.resolve();
+    t.match(await client.next('suback'), { packetIdentifier: i + 1, reasonCodes: [1] });
+  }
+  t.same(await client.fence(), [], 'and then everything');
+  t.ok(server.metrics.bytesReceived - before > flood * MIB);
+  client.destroy();
+  other.destroy();
+});
+
+t.test('what waited behind a SUBSCRIBE counts as published', async (t) => {
+  const server = await startMqttServer({ publishRateMax: 10 });
+  t.teardown(() => server.close());
+  const client = await RawMqttClient.connected(server.port);
+  const before = server.metrics.publishReceived;
+  const publishes = Array.from({ length: 20 }, () => publishPacket('a', 'x'));
+  client.send(subscribePacket(1, 'b'), ...publishes);
+  t.match(await client.next('suback'), { packetIdentifier: 1 });
+  t.same(await client.fence(), []);
+  t.equal(server.metrics.publishReceived - before, publishes.length);
+  t.equal(server.metrics.slowedDown, 1, 'and the client is read more slowly');
+  client.destroy();
+});

@@ -1,9 +1,10 @@
 import type { Broker } from '../../../core/broker.ts';
 import type { Logger } from '../../../core/ports/logger.ts';
-import type { Connection } from './connection.ts';
+import { Connections } from '../../connection/connections.ts';
+import { Turn } from '../../connection/turn.ts';
+import { IDLE_SCAN_MS, type Connection } from './connection.ts';
 import type { Nodes } from './node.ts';
 import type { AmqpOptions } from './options.ts';
-import { Turn } from './turn.ts';
 
 /** What the connections of one adapter share. */
 export class AmqpContext {
@@ -14,15 +15,12 @@ export class AmqpContext {
   /** The gateway's own, told in `open`. */
   readonly version: string;
   readonly turn = new Turn();
-  readonly connections = new Set<Connection>();
+  readonly connections: Connections<Connection>;
   /** Containers that have asked to be let in once at a time. */
   readonly soleContainers = new Set<string>();
-  /** The clock's time at the start of this turn of the event loop, or close to it. */
-  nowMs: number;
   /** Deliveries of all clients that have no answer yet. */
   private unanswered = 0;
   private connectionNumber = 0;
-  private onEmpty: (() => void) | undefined;
   private onAllAnswered: (() => void) | undefined;
 
   constructor(broker: Broker, options: AmqpOptions, log: Logger, nodes: Nodes, version: string) {
@@ -31,27 +29,16 @@ export class AmqpContext {
     this.log = log;
     this.nodes = nodes;
     this.version = version;
-    this.nowMs = broker.clock.now();
+    this.connections = new Connections(broker.clock, IDLE_SCAN_MS);
   }
 
-  readClock(): void {
-    this.nowMs = this.broker.clock.now();
+  get nowMs(): number {
+    return this.connections.nowMs;
   }
 
   /** Unique in this process. */
   newOwner(): string {
     return `amqp-${++this.connectionNumber}`;
-  }
-
-  remove(connection: Connection): void {
-    this.connections.delete(connection);
-    if (this.connections.size === 0) this.onEmpty?.();
-  }
-
-  /** Calls back as soon as there is no connection. */
-  whenEmpty(onEmpty: () => void): void {
-    this.onEmpty = onEmpty;
-    if (this.connections.size === 0) onEmpty();
   }
 
   deliveryTaken(): void {
@@ -64,9 +51,11 @@ export class AmqpContext {
     if (this.unanswered === 0) this.onAllAnswered?.();
   }
 
-  /** Calls back as soon as no delivery waits for its answer. */
-  whenAllAnswered(onAllAnswered: () => void): void {
-    this.onAllAnswered = onAllAnswered;
-    if (this.unanswered === 0) onAllAnswered();
+  /** Resolves as soon as no delivery waits for its answer. */
+  allAnswered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onAllAnswered = resolve;
+      if (this.unanswered === 0) resolve();
+    });
   }
 }

@@ -1,3 +1,7 @@
+import { Output } from '../../connection/output.ts';
+import { ReadGate } from '../../connection/read-gate.ts';
+import type { ByteStream } from '../../connection/transport.ts';
+import type { Dirty } from '../../connection/turn.ts';
 import type { AmqpContext } from './amqp-context.ts';
 import { CodecError } from './codec/codec-error.ts';
 import { FrameDecoder, type FrameHandler } from './codec/frame-decoder.ts';
@@ -11,17 +15,17 @@ import { FrameSink } from './frame-sink.ts';
 import { faultOf, openFor, SOLE_CONNECTION } from './negotiation.ts';
 import type { Peer } from './node.ts';
 import type { AmqpOptions } from './options.ts';
-import { Output } from './output.ts';
-import { ReadGate } from './read-gate.ts';
 import { Session } from './session.ts';
 import { lowestFree } from './state/lowest-free.ts';
-import type { ByteStream, Transport } from './transport.ts';
-import type { Dirty } from './turn.ts';
+import type { AmqpTransport } from './transport.ts';
 
 /** How long a peer may take to answer our close, and to close its side of the stream. */
 const LINGER_MS = 5_000;
 /** How long before it is due at the latest a heartbeat is sent: connections are looked at that often. */
 export const IDLE_SCAN_MS = 250;
+
+/** Why nothing is read from a client for now: it does not take what is sent to it. */
+type HoldReason = 'blocked';
 
 /** `closing`: we have closed, and wait for the peer to do so. */
 type Phase = 'entering' | 'open' | 'closing' | 'closed';
@@ -31,10 +35,10 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   readonly context: AmqpContext;
   readonly options: AmqpOptions;
   readonly writer: FrameSink;
-  private readonly transport: Transport;
+  private readonly transport: AmqpTransport;
   private readonly stream: ByteStream;
   private readonly output: Output;
-  private readonly gate: ReadGate;
+  private readonly gate: ReadGate<HoldReason>;
   private readonly decoder: FrameDecoder;
   private readonly entrance: Entrance;
   private phase: Phase = 'entering';
@@ -67,7 +71,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   /** Its container id, where it is to have no other connection. */
   private soleContainer: string | undefined;
 
-  constructor(context: AmqpContext, transport: Transport) {
+  constructor(context: AmqpContext, transport: AmqpTransport) {
     const { stream, options = context.options } = transport;
     this.context = context;
     this.transport = transport;
@@ -75,8 +79,8 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     this.options = options;
     this.output = new Output(stream);
     this.writer = new FrameSink(this.output);
-    this.gate = new ReadGate(stream);
     this.decoder = new FrameDecoder(this, { frameBytesMax: options.maxFrameSizeBytes });
+    this.gate = new ReadGate(stream, this.decoder);
     this.entrance = new Entrance(this, transport, this.writer, this.decoder);
     this.lastSentAt = context.nowMs;
     this.lastFrameAt = context.nowMs;
@@ -163,16 +167,13 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
 
   /** Holds back what comes behind a step of the login. */
   holdFor<T>(work: Promise<T>, proceed: (result: T) => void): void {
-    this.gate.hold('login');
-    this.decoder.pause();
-    work
-      .then((result) => {
+    this.gate.holdFor(
+      work,
+      (result) => {
         if (!this.isOver) proceed(result);
-        // What was held back may hold back again what is behind it.
-        this.gate.release('login');
-        if (!this.isStopping) this.decoder.resume();
-      })
-      .catch((error: unknown) => this.failed(error));
+      },
+      (error) => this.failed(error),
+    );
   }
 
   /** Sends what is left, closes our side, and waits a little for the peer to close its own. */
@@ -215,8 +216,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   /** Takes nothing more in; what was taken in is still answered. */
   stopReading(): void {
     this.isStopping = true;
-    this.gate.hold('stopped');
-    this.decoder.pause();
+    this.gate.stop();
   }
 
   destroy(): void {
@@ -264,7 +264,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
   }
 
   private receive(chunk: Buffer): void {
-    this.context.readClock();
+    this.context.connections.readClock();
     try {
       this.decoder.push(chunk);
     } catch (error) {
@@ -388,7 +388,7 @@ export class Connection implements FrameHandler, EntranceHost, Dirty {
     this.phase = 'closed';
     this.decoder.close();
     this.leave(false);
-    this.context.remove(this);
+    this.context.connections.remove(this);
   }
 
   private leave(isClean: boolean): void {

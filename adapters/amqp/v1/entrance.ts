@@ -6,7 +6,7 @@ import { PROTOCOL_HEADERS, type HeaderProtocol } from './codec/protocol-header.t
 import type { FrameSink } from './frame-sink.ts';
 import { Login, type LoginStep } from './login.ts';
 import type { AmqpOptions } from './options.ts';
-import type { Transport } from './transport.ts';
+import type { AmqpTransport } from './transport.ts';
 
 /** What the entrance asks of its connection. */
 export interface EntranceHost {
@@ -30,7 +30,7 @@ export class Entrance {
   private readonly login: Login;
   private hasBegun = false;
 
-  constructor(host: EntranceHost, transport: Transport, writer: FrameSink, decoder: FrameDecoder) {
+  constructor(host: EntranceHost, transport: AmqpTransport, writer: FrameSink, decoder: FrameDecoder) {
     this.host = host;
     this.writer = writer;
     this.decoder = decoder;

@@ -1,3 +1,4 @@
+import type { Output } from '../../connection/output.ts';
 import { encodeFrame, encodeSaslFrame } from './codec/frame-encoder.ts';
 import {
   DISPOSITION_BYTES_MAX,
@@ -10,7 +11,6 @@ import {
   writeTransfer,
 } from './codec/frame-writer.ts';
 import type { AmqpError, DeliveryState, Flow, Performative, Role, SaslPerformative } from './codec/performatives.ts';
-import type { Output } from './output.ts';
 
 const LOOP_BYTES_MAX = 32;
 

@@ -1,3 +1,4 @@
+import type { Ready } from '../../connection/turn.ts';
 import type { FlowFrame } from './codec/hot-frames.ts';
 import { SenderSettleMode, type Attach, type DeliveryState, type Rejected } from './codec/performatives.ts';
 import { Condition } from './condition.ts';
@@ -6,7 +7,6 @@ import type { OutgoingLink, SourceNode } from './node.ts';
 import type { Session } from './session.ts';
 import { OutgoingCredit } from './state/outgoing-credit.ts';
 import type { DeliveryOwner } from './state/unsettled.ts';
-import type { Ready } from './turn.ts';
 
 const TOO_LARGE: Rejected = {
   kind: 'rejected',

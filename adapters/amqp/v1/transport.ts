@@ -1,32 +1,5 @@
+import type { Transport } from '../../connection/transport.ts';
 import type { AmqpOptions } from './options.ts';
 
-/** What a connection needs of whatever carries its bytes: TCP, TLS, a WebSocket. */
-export interface ByteStream {
-  /** Bytes handed over and not yet taken by the operating system. */
-  readonly writableLength: number;
-  /** @param written called when the stream has no more use for the chunk */
-  write(chunk: Buffer, written: () => void): boolean;
-  cork(): void;
-  uncork(): void;
-  pause(): unknown;
-  resume(): unknown;
-  /** Closes our side behind everything written so far. */
-  end(): unknown;
-  destroy(): unknown;
-  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
-  on(event: 'error', listener: (error: Error) => void): unknown;
-  on(event: 'drain' | 'end' | 'close', listener: () => void): unknown;
-}
-
-/** A connection as the gateway hands it over, behind TLS and its header (AMQP 5.2), with what is known of it by then. */
-export interface Transport {
-  readonly stream: ByteStream;
-  /** The client's, also behind a proxy that says it. */
-  readonly remoteAddress: string;
-  /** Those of the listener; without them, those of the adapter. */
-  readonly options?: AmqpOptions | undefined;
-  /** From the client's verified certificate: who it is. */
-  readonly certificateUser?: string | undefined;
-  /** Asked at `open`: why the listener has no room for the client. */
-  refusal?(): 'quotaExceeded' | 'connectionRateExceeded' | undefined;
-}
+/** Behind TLS and its header (AMQP 5.2). */
+export type AmqpTransport = Transport<AmqpOptions>;

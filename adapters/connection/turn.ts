@@ -1,4 +1,4 @@
-/** A link that may have something to send. */
+/** Whoever may have something to send. */
 export interface Ready {
   pull(): void;
 }
@@ -9,16 +9,16 @@ export interface Dirty {
 }
 
 /**
- * One turn of the event loop for all AMQP connections: links with room are asked for messages, then every stream is written
- * to once.
+ * One turn of the event loop for all connections of an adapter: whoever has room is asked for messages, then every stream
+ * is written to once.
  */
 export class Turn {
   private ready: Ready[] = [];
   private dirty: Dirty[] = [];
   private isScheduled = false;
 
-  addReady(link: Ready): void {
-    this.ready.push(link);
+  addReady(ready: Ready): void {
+    this.ready.push(ready);
     this.schedule();
   }
 
@@ -27,14 +27,17 @@ export class Turn {
     this.schedule();
   }
 
-  private schedule(): void {
+  /** Sees to it that `run` is called once everything is done that this turn of the event loop brought. */
+  protected schedule(): void {
     if (this.isScheduled) return;
     this.isScheduled = true;
-    setImmediate(() => this.run());
+    setImmediate(() => {
+      this.isScheduled = false;
+      this.run();
+    });
   }
 
-  private run(): void {
-    this.isScheduled = false;
+  protected run(): void {
     const { ready, dirty } = this;
     if (ready.length > 0) {
       this.ready = [];

@@ -2,20 +2,13 @@ import type { Outcome } from '../../core/model/broker-error.ts';
 import type { Broker } from '../../core/broker.ts';
 import type { Logger } from '../../core/ports/logger.ts';
 import type { OutgoingMessage, Placed } from '../../core/ports/message-engine.ts';
+import { Turn } from '../connection/turn.ts';
 import { ReasonCode } from './codec/reason-code.ts';
 import { REASON_OF } from './reasons.ts';
 
 /** Whoever published, and waits to hear what came of it. */
 export interface Publisher {
   published(packetIdentifier: number, reasonCode: number): void;
-}
-
-/** A connection that is served once a turn. */
-export interface Served {
-  /** Reads for its subscriptions. */
-  pull(): void;
-  /** Writes to its socket. */
-  flush(): void;
 }
 
 /** Published messages that go to the broker together; larger turns are handed over in parts. */
@@ -46,24 +39,19 @@ class PublishBatch {
 
 const NO_OUTCOMES: readonly Outcome<Placed>[] = [];
 
-/**
- * One turn of the event loop for all MQTT connections: what they published goes to the broker as one batch, sessions with
- * something to read are served, and every socket is written to once.
- */
-export class Turn {
+/** A turn whose first part is what the connections published: it goes to the broker as one batch. */
+export class PublishTurn extends Turn {
   private readonly broker: Broker;
   private readonly log: Logger;
   private readonly onAllStored: () => void;
   private batch = new PublishBatch();
   /** Sent and not yet acknowledged to the publishers, in order [MQTT-4.6.0-2]. */
   private readonly sent: PublishBatch[] = [];
-  private ready: Served[] = [];
-  private dirty: Served[] = [];
-  private scheduled = false;
   private onDrained: (() => void) | undefined;
 
   /** @param onAllStored called when no published message is waited for: the broker is done with their bytes */
   constructor(broker: Broker, log: Logger, onAllStored: () => void) {
+    super();
     this.broker = broker;
     this.onAllStored = onAllStored;
     this.log = log;
@@ -83,18 +71,6 @@ export class Turn {
     this.schedule();
   }
 
-  /** The connection may have something to read. */
-  addReady(connection: Served): void {
-    this.ready.push(connection);
-    this.schedule();
-  }
-
-  /** The connection has something to write. */
-  addDirty(connection: Served): void {
-    this.dirty.push(connection);
-    this.schedule();
-  }
-
   /** Resolves when everything published so far is acknowledged. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
@@ -103,29 +79,10 @@ export class Turn {
     });
   }
 
-  private schedule(): void {
-    if (this.scheduled) return;
-    this.scheduled = true;
-    setImmediate(() => this.run());
-  }
-
-  private run(): void {
-    this.scheduled = false;
+  protected override run(): void {
     if (!this.batch.isEmpty) this.sendBatch();
-    this.serve();
+    super.run();
     if (this.sent.length === 0) this.onDrained?.();
-  }
-
-  /** Reads for the connections that have something to read, then writes to every socket once. */
-  private serve(): void {
-    const { ready, dirty } = this;
-    if (ready.length > 0) {
-      this.ready = [];
-      for (let i = 0; i < ready.length; i++) ready[i]!.pull();
-    }
-    // Reading made more connections dirty, in the same array.
-    this.dirty = [];
-    for (let i = 0; i < dirty.length; i++) dirty[i]!.flush();
   }
 
   private sendBatch(): void {
@@ -150,7 +107,7 @@ export class Turn {
     batch.outcomes = outcomes;
     while (this.sent[0]?.outcomes !== undefined) this.acknowledge(this.sent.shift()!);
     // What was stored is served at once: the next turn would come later and bring nothing more.
-    this.serve();
+    super.run();
     if (this.sent.length > 0) return;
     if (this.batch.outgoing.length === 0) this.onAllStored();
     this.onDrained?.();

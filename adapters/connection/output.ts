@@ -12,8 +12,8 @@ function giveBack(chunk: Buffer): void {
 }
 
 /**
- * The bytes on their way to one stream. Frames of one turn of the event loop are gathered in borrowed chunks and written at
- * once: the write call costs more than everything else a frame needs. An idle connection holds no chunk.
+ * The bytes on their way to one stream. Packets of one turn of the event loop are gathered in borrowed chunks and written
+ * at once: the write call costs more than everything else a packet needs. An idle connection holds no chunk.
  */
 export class Output {
   /** Where the next bytes go, after `reserve`. */
@@ -28,6 +28,13 @@ export class Output {
 
   get isEmpty(): boolean {
     return this.used === 0 && this.full.length === 0;
+  }
+
+  /** Gathered and not handed over yet. */
+  get bytes(): number {
+    let bytes = this.used;
+    for (const part of this.full) bytes += part.used;
+    return bytes;
   }
 
   /** Whether more than `bytes` were gathered in this turn already. */
@@ -45,7 +52,7 @@ export class Output {
     this.used = 0;
   }
 
-  /** Copies the bytes [start, end) of `source`. */
+  /** Adds the bytes [start, end) of `source`. */
   append(source: Buffer, start: number, end: number): void {
     this.reserve(end - start);
     source.copy(this.chunk, this.used, start, end);
