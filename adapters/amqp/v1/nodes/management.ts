@@ -148,7 +148,7 @@ export class Management {
       await topics.put({ name, queues: maxPriority + 1, priorityFrom: 0, retention: QUEUE_RETENTION });
     }
     if (deliveryLimit !== undefined && groups.get(name) === undefined) {
-      await groups.put({ name, retry: { ...GROUP_RULES.retry, attemptsMax: deliveryLimit + 1 } });
+      await groups.put({ ...GROUP_RULES, name, retry: { ...GROUP_RULES.retry, attemptsMax: deliveryLimit + 1 } });
     }
   }
 
