@@ -204,3 +204,53 @@ void t.test(
     await second.engine.stop();
   },
 );
+
+/** @returns whether the disk was full */
+async function playFull(roomBytes: number, mutation: number): Promise<{ wasFull: boolean; ended: string }> {
+  const disk = new FaultDisk(new Random(seed));
+  const first = await startOnDisk(disk, new MicrotaskClock(), { checkpointBytes: 1 << 30 });
+  await addTopic(first.engine, 'orders');
+  await addTopic(first.engine, 'others');
+  for (let i = 0; i < 3; i++) {
+    // Another queue is written first.
+    await first.engine.send([outgoing('others', `${i}`)]);
+    await first.engine.send(bodies(i, i + 1, 100));
+    if (i < 2) await first.storage.checkpoint();
+  }
+  for (let i = 0; i < 4; i++) await first.meta.put(`k/${i}`, Buffer.from(`${i}`));
+  disk.faults.bytesMax = disk.life.usedBytes + roomBytes;
+  const wasFull = await first.storage.checkpoint().then(
+    () => false,
+    () => true,
+  );
+  disk.faults.bytesMax = Infinity;
+  disk.faults.crashAtMutation = disk.life.mutations + mutation;
+  const again = first.storage.checkpoint().then(() => 'through');
+  const ended = await Promise.race([again, disk.life.crashed.then(() => 'crashed')]);
+  const second = await startOnDisk(disk.crash(), new MicrotaskClock(first.clock.now()));
+  const found = await numbersIn(second);
+  if (found !== range(0, 3)) throw new Error(`found ${found}`);
+  await second.engine.stop();
+  return { wasFull, ended };
+}
+
+void t.test(
+  'a checkpoint that a full disk refused is tried again, and ends at any moment: blocks are merged',
+  async (t) => {
+    let refused = 0;
+    for (let roomBytes = 0, wasFull = true; wasFull; roomBytes += 32) {
+      for (let mutation = 1, ended = ''; ended !== 'through'; mutation++) {
+        try {
+          ({ wasFull, ended } = await playFull(roomBytes, mutation));
+        } catch (error) {
+          t.comment(
+            `GANTRY_SEED=${seed} repeats this; with room for ${roomBytes} bytes, ended at operation ${mutation}`,
+          );
+          throw error;
+        }
+        if (wasFull) refused++;
+      }
+    }
+    t.ok(refused > 20, `${refused} times`);
+  },
+);

@@ -45,14 +45,11 @@ export class Checkpointer {
   private readonly options: CheckpointerOptions;
   /** Of checkpoints that failed. */
   private carried: Dirt[] = [];
-  private carriedDeletions: string[];
-  private carriedPlaced: BlockEntry[] = [];
   private carriedUnused: string[] = [];
-  /** How many of `carriedPlaced` the checkpoint in progress has. */
-  private placedKnown = 0;
   private running: Promise<void> | undefined;
   private failure: Error | undefined;
-  private operations: KeyValueOperation[] = [];
+  /** For the next write. What a full disk refused stays: blocks that were merged go together with what takes their place. */
+  private operations: KeyValueOperation[];
   /** Keys of what was deleted as a whole. Until the checkpoint is complete the log may still replay what led up to that. */
   private deletions: string[] = [];
   /** What can be dropped from memory when the parts are written. */
@@ -75,7 +72,7 @@ export class Checkpointer {
     this.small = new SmallBlocks(blocks, options.blockBytesMax);
     this.context = context;
     this.options = options;
-    this.carriedDeletions = [...garbage];
+    this.operations = garbage.map((key) => ({ type: 'del', key }));
   }
 
   /**
@@ -109,14 +106,13 @@ export class Checkpointer {
 
   private async write(): Promise<void> {
     const { mark } = this.log.wal;
+    if (this.operations.length > 0) await this.writeOperations();
     const dirts = [...this.carried, this.state.takeDirt()];
     const unused = [...this.carriedUnused, ...this.blocks.takeUnused()];
     this.carried = dirts;
     this.carriedUnused = unused;
-    this.operations = this.carriedDeletions.map((key) => ({ type: 'del', key }));
     this.afterwards = [];
     this.small.reset();
-    this.placedKnown = 0;
     this.deletions = [];
     for (const dirt of dirts) await this.addParts(dirt);
     const { generation, lastSerial, lastHeldId, meta } = this.state;
@@ -128,8 +124,6 @@ export class Checkpointer {
     );
     await this.writeOperations();
     this.carried = [];
-    this.carriedDeletions = [];
-    this.carriedPlaced = [];
     this.carriedUnused = [];
     for (const done of this.afterwards) done();
     for (const dirt of dirts) this.state.held.saved(dirt.held);
@@ -204,7 +198,6 @@ export class Checkpointer {
     for (const { queueSerial, baseOffset } of this.blocks.takeRemoved()) {
       for (const key of [blockKey(queueSerial, baseOffset), inlineKey(queueSerial, baseOffset)]) {
         this.operations.push({ type: 'del', key });
-        this.carriedDeletions.push(key);
       }
     }
   }
@@ -212,9 +205,7 @@ export class Checkpointer {
   /** Blocks that came into files since the last time. */
   private addPlacedBlocks(): void {
     this.addRemovedBlocks();
-    this.carriedPlaced.push(...this.blocks.takePlaced());
-    for (; this.placedKnown < this.carriedPlaced.length; this.placedKnown++) {
-      const entry = this.carriedPlaced[this.placedKnown]!;
+    for (const entry of this.blocks.takePlaced()) {
       if (entry.isRemoved) continue;
       this.put(blockKey(entry.queueSerial, entry.baseOffset), storedBlock(entry, entry.place!));
     }
@@ -266,10 +257,9 @@ export class Checkpointer {
   private async writeOperations(): Promise<void> {
     await this.blocks.flush();
     this.addPlacedBlocks();
-    const { operations } = this;
-    this.operations = [];
     await this.log.wal.sync();
-    await this.store.write(operations);
+    await this.store.write(this.operations);
+    this.operations = [];
   }
 }
 
