@@ -226,8 +226,10 @@ export class CrashStory {
     const member = group === 'grouped' ? this.random.pick(MEMBERS) : undefined;
     const changes = { max: this.random.pick([1, 4]), leaseMs: LEASE_MS, ...select };
     const asked = request(group, TOPIC, member === undefined ? changes : { ...changes, member });
+    // Those of this life: the answer of a process that is dying may come when the next one has begun.
+    const { leases } = this;
     const deliveries = await this.running!.engine.receive(asked, NEVER_ABORTED);
-    const out = this.leases.filter((lease) => lease.group === group && lease.delivery.visibleAt > this.clock.now());
+    const out = leases.filter((lease) => lease.group === group && lease.delivery.visibleAt > this.clock.now());
     const held = new Set(
       out.flatMap((lease) => {
         const isOwn = member !== undefined && lease.member === member;
@@ -240,7 +242,7 @@ export class CrashStory {
       if (lane !== undefined && held.has(lane)) throw new Violation(`${group} got ${id} while ${lane} is out`);
       if (settledBefore.has(id)) throw new Violation(`${group} got ${id} again after it was settled for good`);
       if (!this.sent.has(id)) throw new Violation(`${group} got ${id}, which was never sent`);
-      this.leases.push({ group, delivery, member });
+      leases.push({ group, delivery, member });
     }
   }
 
