@@ -93,9 +93,9 @@ export interface ReceiveRequest {
    */
   readonly select?: Selector;
   /**
-   * Who receives, one receive at a time, known by its identity. A message group that is kept in order goes on while messages of it are leased, or
-   * backing off, only for the member that has all those leases, and not while one backs off. The leases of members end
-   * with the process.
+   * Who receives, one receive at a time, known by its identity. While messages of a message group that is kept in order are
+   * leased, it goes on only for the member that has all of them, and for nobody while one backs off. The leases of members
+   * end with the process.
    */
   readonly member?: object;
   /** Where message groups are kept in order: how many messages of one this receive may get. For who handles them side by side. */
