@@ -10,6 +10,7 @@ import {
   NEVER_ABORTED,
   outgoing,
   request,
+  settle,
   textsOf,
   type EngineFixture,
   type RunningEngine,
@@ -21,10 +22,6 @@ const BOB = { name: 'bob' };
 
 function take(engine: MessageEngine, member: object | undefined, changes = {}): Promise<Delivery[]> {
   return engine.receive(request('grouped', 'orders', { ...(member && { member }), ...changes }), NEVER_ABORTED);
-}
-
-function settle(engine: MessageEngine, deliveries: readonly Delivery[], action: SettleAction) {
-  return engine.settle(deliveries.map(({ receipt }) => ({ receipt, action })));
 }
 
 /** By `<message group><number>`, or `-` for none. */

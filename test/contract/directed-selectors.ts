@@ -1,6 +1,6 @@
 import type { Test } from 'tap';
 import type { Source } from '../../core/model/topic.ts';
-import type { Delivery, MessageEngine, Selector, SettleAction } from '../../core/ports/message-engine.ts';
+import type { MessageEngine, Selector, SettleAction } from '../../core/ports/message-engine.ts';
 import { settled } from '../helpers/manual-clock.ts';
 import { Random } from '../helpers/random.ts';
 import {
@@ -10,6 +10,7 @@ import {
   NEVER_ABORTED,
   outgoing,
   request,
+  settle,
   textsOf,
   type EngineFixture,
   type RunningEngine,
@@ -37,10 +38,6 @@ function beginning(prefix: string): { readonly select: Selector; asked: number }
 function take(engine: MessageEngine, select?: Selector, changes = {}, group = 'workers', source = ORDERS) {
   const selective = select === undefined ? {} : { select };
   return engine.receive(request(group, source, { ...selective, ...changes }), NEVER_ABORTED);
-}
-
-function settle(engine: MessageEngine, deliveries: readonly Delivery[], action: SettleAction) {
-  return engine.settle(deliveries.map(({ receipt }) => ({ receipt, action })));
 }
 
 function send(engine: MessageEngine, ...ids: string[]) {

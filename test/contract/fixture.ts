@@ -10,6 +10,7 @@ import {
   type MessageEngine,
   type ReadResult,
   type ReceiveRequest,
+  type SettleAction,
 } from '../../core/ports/message-engine.ts';
 
 /** A clock the suite can move: at once for a manual one, by waiting for a real one. */
@@ -99,6 +100,11 @@ export async function readUpTo(engine: MessageEngine, source: Source, from: numb
 /** The bodies of all messages in a source. */
 export async function idsIn(engine: MessageEngine, source: Source): Promise<string[]> {
   return (await readUpTo(engine, source, 0, 10_000)).messages.map(({ body }) => body.toString());
+}
+
+/** The same verdict on all of them. */
+export function settle(engine: MessageEngine, deliveries: readonly Delivery[], action: SettleAction) {
+  return engine.settle(deliveries.map(({ receipt }) => ({ receipt, action })));
 }
 
 export function textsOf(deliveries: readonly Delivery[]): string[] {

@@ -77,10 +77,12 @@ export class StoreTarget implements TargetNode, Publisher {
     state: DeliveryState | undefined,
   ): void {
     const id = settled ? SETTLED : deliveryId;
+    if (messageFormat !== BATCH_MESSAGE_FORMAT) {
+      this.take(id, messageFormat, buffer, start, end, state);
+      return;
+    }
     try {
-      if (messageFormat === BATCH_MESSAGE_FORMAT)
-        this.takeBatch(id, buffer, batchedMessages(buffer, start, end), state);
-      else this.take(id, messageFormat, buffer, start, end, state);
+      this.takeBatch(id, buffer, batchedMessages(buffer, start, end), state);
     } catch (error) {
       this.refuse(id, this.rejection(error), state);
     }
@@ -112,22 +114,7 @@ export class StoreTarget implements TargetNode, Publisher {
   ): void {
     if (messages.length === 0) return this.answer(id, ACCEPTED);
     if (id !== SETTLED) this.batches.set(id, { remaining: messages.length, failure: undefined });
-    for (const [start, end] of messages) this.takeOrReject(id, 0, buffer, start, end, state);
-  }
-
-  private takeOrReject(
-    id: number,
-    format: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-    state: DeliveryState | undefined,
-  ): void {
-    try {
-      this.take(id, format, buffer, start, end, state);
-    } catch (error) {
-      this.refuse(id, this.rejection(error), state);
-    }
+    for (const [start, end] of messages) this.take(id, 0, buffer, start, end, state);
   }
 
   private take(
@@ -138,15 +125,19 @@ export class StoreTarget implements TargetNode, Publisher {
     end: number,
     state: DeliveryState | undefined,
   ): void {
-    // Every client writes a section at least (AMQP 3.2): what comes so has lost its message on the way.
-    if (start === end) throw decodeError('there is no message in the transfer');
-    if (this.behind !== undefined) {
-      this.behind.push(() => this.takeOrReject(id, format, buffer, start, end, state));
-      this.expect(state);
-      return;
+    try {
+      // Every client writes a section at least (AMQP 3.2): what comes so has lost its message on the way.
+      if (start === end) throw decodeError('there is no message in the transfer');
+      if (this.behind !== undefined) {
+        this.behind.push(() => this.take(id, format, buffer, start, end, state));
+        this.expect(state);
+        return;
+      }
+      const { destination = this.addressed(id, format, buffer, start, end, state) } = this;
+      if (destination !== undefined) this.put(destination, id, format, buffer, start, end, state);
+    } catch (error) {
+      this.refuse(id, this.rejection(error), state);
     }
-    const { destination = this.addressed(id, format, buffer, start, end, state) } = this;
-    if (destination !== undefined) this.put(destination, id, format, buffer, start, end, state);
   }
 
   /** The destination a message names; undefined where that is looked up first, and the message comes again then. */

@@ -9,7 +9,8 @@ import type { ChangeEntry, HeldEntry, HeldKey, LeaseRecord, LogRecord, Replay, S
  * | record | bytes                                                                                                   |
  * |--------|---------------------------------------------------------------------------------------------------------|
  * | json   | 1, length u32, UTF-8                                                                                    |
- * | lease  | 2, or 5 for one of a member, group u32, queue u32, until f64, count u32, {offset f64}, length u32, JSON of what their order needs  |
+ * | lease  | 2, of a member 5, group u32, queue u32, until f64, count u32, {offset f64}, then:                       |
+ * |        | length u32, JSON of what their order needs                                                              |
  * | commit | 3, at f64, sends u32, settles u32, holds u32, unholds u32, then each of them in this order:             |
  * |        | sends: {queue u32, offset f64, bytes u32, light queues u32, {serial u32}}..., then all their messages   |
  * |        | settle: kind u8, group u32, queue u32, offset f64, time f64, flag u8                                    |
